@@ -1,0 +1,59 @@
+# Two commands for a newcomer: `make up` and `make test`. Each makes its own environment first.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c '$(SUPPORTED)' 2>/dev/null && { echo $$p; break; }; done)
+ARGS ?=
+
+.PHONY: help up test test-unit test-integration test-faults test-system lint bench lock clean python
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: $(VENV)/.local ## run everything on this machine (ARGS="--catalogue FILE --rate 100")
+	@$(BIN)/yousync up $(ARGS)
+
+test: $(VENV)/.dev ## every test: unit, property, integration, faults, system
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-unit: $(VENV)/.dev ## the tests that need no server, in seconds
+	@$(BIN)/python -m pytest tests/unit tests/property tests/architecture $(ARGS)
+
+test-integration: $(VENV)/.dev ## the suites and integration tests on the real Kafka and MongoDB
+	@$(BIN)/python -m pytest tests/suites tests/integration $(ARGS)
+
+test-faults: $(VENV)/.dev ## kill real processes and compare with the oracle
+	@$(BIN)/python -m pytest tests/fault $(ARGS)
+
+test-system: $(VENV)/.dev ## the black-box tests around `yousync up`
+	@$(BIN)/python -m pytest tests/system $(ARGS)
+
+lint: $(VENV)/.dev ## ruff, mypy, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/.dev ## the benchmarks, ours and a baseline side by side
+	@for b in bench/bench_*.py; do $(BIN)/python $$b $(ARGS) || exit 1; done
+
+lock: $(VENV)/.dev ## resolve pyproject.toml into requirements/*.txt, hashed
+	@for set in runtime: local:--extra=local dev:--extra=local,--extra=dev; do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	    $$(echo $${set#*:} | tr ',' ' ') pyproject.toml -o requirements/$${set%%:*}.txt || exit 1; done
+
+clean: ## remove the environment and everything that runs left behind
+	@rm -rf $(VENV) .yousync .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build dist *.egg-info
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+python:
+	@test -n "$(PYTHON)" && $(PYTHON) -c '$(SUPPORTED)' || { echo "YouSync needs Python 3.11, 3.12 or 3.13 and found none of them: install one, or name it with 'make PYTHON=/path/to/python3.12 $(firstword $(MAKECMDGOALS))'." >&2; exit 2; }
+
+$(VENV)/.%: requirements/%.txt pyproject.toml | python
+	@echo "Installing $* requirements into $(VENV) (about a minute the first time)"
+	@test -x $(BIN)/python && $(BIN)/python -c '$(SUPPORTED)' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

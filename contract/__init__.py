@@ -1,0 +1,1 @@
+"""What the services agree on: settings, topics, events, the Video, the read model's names. It opens no socket."""

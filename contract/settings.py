@@ -1,0 +1,339 @@
+"""Every setting of every service: its environment variable, unit, default and bounds, in one place.
+
+Read from the environment, then from `.env` in the working directory. The README's table is made from the
+descriptions here (a test compares them).
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ALL_VIDEOS: Final = "*"
+"""The query that stands for a search without words."""
+
+MAX_QUERY_CHARACTERS: Final = 200
+
+
+class SettingsError(Exception):
+    """Settings are missing or wrong; the message lists every fault, one a line, each with its variable."""
+
+
+def _env(*names: str, **limits: Any) -> Any:
+    """A field that is read from the first of these environment variables."""
+    return Field(validation_alias=AliasChoices(*names), **limits)
+
+
+class Settings(BaseSettings):
+    """The settings as a service uses them; see `load_settings`."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    youtube_api_key: SecretStr | None = _env(
+        "YOUTUBE_API_KEY",
+        "YOUTUBE_KEY",
+        default=None,
+        description="Key of the YouTube Data API. Without one, `yousync up` uses the simulator and says so.",
+    )
+    youtube_api_endpoint: str = _env(
+        "YOUTUBE_API_ENDPOINT",
+        default="https://youtube.googleapis.com/",
+        pattern=r"^https?://[^\s/]+",
+        description="Where the YouTube Data API answers; `yousync up` points it at the simulator.",
+    )
+    queries: Annotated[tuple[str, ...], NoDecode] = _env(
+        "YOUSYNC_QUERIES",
+        default=(),
+        description="Search queries to follow, separated by newlines or `;`. `*` is a search without words. "
+        "Required with a key.",
+    )
+    poll_seconds: float = _env(
+        "YOUSYNC_POLL_SECONDS", default=10.0, gt=0, le=86_400, description="Length of the producer's tick."
+    )
+    overlap_seconds: int = _env(
+        "YOUSYNC_OVERLAP_SECONDS",
+        default=21_600,
+        ge=0,
+        le=2_592_000,
+        description="How far each search reaches back before its watermark, for videos that YouTube indexes late.",
+    )
+    backfill_seconds: int = _env(
+        "YOUSYNC_BACKFILL_SECONDS",
+        default=604_800,
+        ge=0,
+        le=31_622_400,
+        description="How far the first search of a new query reaches back.",
+    )
+    search_calls_per_day: int = _env(
+        "YOUSYNC_SEARCH_CALLS_PER_DAY",
+        default=100,
+        ge=1,
+        description="Quota of search calls a Pacific day; each page is a call.",
+    )
+    units_per_day: int = _env(
+        "YOUSYNC_UNITS_PER_DAY",
+        default=10_000,
+        ge=1,
+        description="Quota of all other calls, in units a Pacific day.",
+    )
+    youtube_timeout_seconds: float = _env(
+        "YOUSYNC_YOUTUBE_TIMEOUT_SECONDS",
+        default=10.0,
+        gt=0,
+        le=300,
+        description="How long one call to YouTube may take as a whole.",
+    )
+
+    kafka_bootstrap_servers: str = _env(
+        "KAFKA_BOOTSTRAP_SERVERS",
+        default="127.0.0.1:9092",
+        pattern=r"^[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*$",
+        description="Kafka brokers as `host:port`, separated by commas.",
+    )
+    topic_partitions: int = _env(
+        "YOUSYNC_TOPIC_PARTITIONS",
+        default=4,
+        ge=1,
+        le=10_000,
+        description="Partitions of the data topics; fixed once they hold data.",
+    )
+    topic_replication: int = _env(
+        "YOUSYNC_TOPIC_REPLICATION",
+        default=1,
+        ge=1,
+        le=10,
+        description="Replicas of each new topic; 3 on a cluster.",
+    )
+    session_timeout_seconds: float = _env(
+        "YOUSYNC_SESSION_TIMEOUT_SECONDS",
+        default=10.0,
+        ge=6,
+        le=300,
+        description="How long a silent member keeps its partitions; most of the pause after a kill.",
+    )
+
+    mongodb_uri: SecretStr = _env(
+        "MONGODB_URI",
+        default=SecretStr("mongodb://127.0.0.1:27017"),
+        description="MongoDB connection string.",
+    )
+    mongodb_database: str = _env(
+        "YOUSYNC_MONGODB_DATABASE",
+        default="yousync",
+        pattern=r"^[A-Za-z0-9_-]{1,60}$",
+        description="Database of the read model.",
+    )
+    dead_letter_max_share: float = _env(
+        "YOUSYNC_DEAD_LETTER_MAX_SHARE",
+        default=0.5,
+        gt=0,
+        le=1,
+        description="The processor stops when more than this share of its last 1,000 records are dead letters.",
+    )
+    dead_letter_max_consecutive: int = _env(
+        "YOUSYNC_DEAD_LETTER_MAX_CONSECUTIVE",
+        default=200,
+        ge=1,
+        description="The processor stops after this many dead letters in a row.",
+    )
+
+    api_host: str = _env("YOUSYNC_API_HOST", default="127.0.0.1", description="Address that the API listens on.")
+    api_port: int = _env(
+        "YOUSYNC_API_PORT", default=8080, ge=0, le=65_535, description="Port of the API; 0 picks a free one."
+    )
+    admin_host: str = _env(
+        "YOUSYNC_ADMIN_HOST",
+        default="127.0.0.1",
+        description="Address of each service's admin server (`/livez`, `/readyz`, `/metrics`); keep it private.",
+    )
+    admin_port: int = _env(
+        "YOUSYNC_ADMIN_PORT",
+        default=9090,
+        ge=0,
+        le=65_535,
+        description="Port of each service's admin server; 0 picks a free one.",
+    )
+
+    simulator_host: str = _env(
+        "YOUSYNC_SIMULATOR_HOST", default="127.0.0.1", description="Address that the simulator listens on."
+    )
+    simulator_port: int = _env(
+        "YOUSYNC_SIMULATOR_PORT",
+        default=8090,
+        ge=0,
+        le=65_535,
+        description="Port of the simulator; 0 picks a free one.",
+    )
+    simulator_catalogue: Path | None = _env(
+        "YOUSYNC_SIMULATOR_CATALOGUE",
+        default=None,
+        description="Videos for the simulator to publish, JSON lines (`.jsonl` or `.jsonl.gz`), in place of "
+        "generated ones.",
+    )
+    simulator_rate: float = _env(
+        "YOUSYNC_SIMULATOR_RATE",
+        default=5.0,
+        gt=0,
+        le=100,
+        description="Videos that the simulator publishes a second.",
+    )
+    simulator_backlog: int = _env(
+        "YOUSYNC_SIMULATOR_BACKLOG",
+        default=200,
+        ge=0,
+        le=1_000_000,
+        description="Generated videos that the simulator has published, over the last days, before it starts.",
+    )
+    simulator_seed: int = _env(
+        "YOUSYNC_SIMULATOR_SEED",
+        default=1,
+        ge=0,
+        description="Seed of the generated videos and of random faults.",
+    )
+    simulator_indexing_delay_seconds: float = _env(
+        "YOUSYNC_SIMULATOR_INDEXING_DELAY_SECONDS",
+        default=600.0,
+        ge=0,
+        le=86_400,
+        description="Median time until a published video can be searched (log-normal).",
+    )
+    simulator_max_indexing_delay_seconds: float = _env(
+        "YOUSYNC_SIMULATOR_MAX_INDEXING_DELAY_SECONDS",
+        default=21_600.0,
+        ge=0,
+        le=604_800,
+        description="The longest time until a published video can be searched.",
+    )
+    simulator_search_calls_per_day: int = _env(
+        "YOUSYNC_SIMULATOR_SEARCH_CALLS_PER_DAY",
+        default=100,
+        ge=0,
+        description="Search calls that the simulator grants a key a Pacific day.",
+    )
+    simulator_units_per_day: int = _env(
+        "YOUSYNC_SIMULATOR_UNITS_PER_DAY",
+        default=10_000,
+        ge=0,
+        description="Units that the simulator grants a key for all other calls a Pacific day.",
+    )
+    simulator_faults: str = _env(
+        "YOUSYNC_SIMULATOR_FAULTS",
+        default="",
+        description="Faults that the simulator shows from the start, as `name=probability` separated by commas; "
+        "`yousync simulator --help` lists the names.",
+    )
+
+    home: Path = _env(
+        "YOUSYNC_HOME",
+        default=Path(".yousync"),
+        description="Folder for state, logs and the data of `yousync up`.",
+    )
+    mongod: Path | None = _env(
+        "YOUSYNC_MONGOD",
+        default=None,
+        description="The mongod program for `yousync up`; otherwise one is found.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = _env(
+        "YOUSYNC_LOG_LEVEL",
+        default="info",
+        description="Least severe log line shown: debug, info, warning or error.",
+    )
+    log_format: Literal["auto", "json", "console"] = _env(
+        "YOUSYNC_LOG_FORMAT",
+        default="auto",
+        description="`json`, `console`, or `auto`: console on a terminal, JSON elsewhere.",
+    )
+
+    @field_validator("queries", mode="before")
+    @classmethod
+    def _split_queries(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        parts = (" ".join(part.split()) for part in re.split(r"[\n;]", value))
+        return tuple(dict.fromkeys(part for part in parts if part))
+
+    @field_validator("queries")
+    @classmethod
+    def _check_queries(cls, queries: tuple[str, ...]) -> tuple[str, ...]:
+        for query in queries:
+            if len(query) > MAX_QUERY_CHARACTERS:
+                raise ValueError(f"the query {query[:40]!r}… is longer than {MAX_QUERY_CHARACTERS} characters")
+        return queries
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower_level(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("mongodb_uri")
+    @classmethod
+    def _check_mongodb_uri(cls, uri: SecretStr) -> SecretStr:
+        if not re.match(r"^mongodb(\+srv)?://\S+$", uri.get_secret_value()):
+            raise ValueError("a MongoDB connection string begins with mongodb:// or mongodb+srv://")
+        return uri
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of this process; `overrides` (by field name) go before the environment.
+
+    Raises:
+        SettingsError: one or more settings are wrong; all of them are listed.
+    """
+    try:
+        return Settings(**{environment_name(field): value for field, value in overrides.items()})
+    except ValidationError as error:
+        raise SettingsError("\n".join(_fault(fault) for fault in error.errors())) from None
+
+
+def require_for_polling(settings: Settings) -> tuple[str, ...]:
+    """Queries to follow.
+
+    Raises:
+        SettingsError: a key or the queries are missing; both are named at once.
+    """
+    faults = []
+    if settings.youtube_api_key is None:
+        faults.append("YOUTUBE_API_KEY: the producer needs a key (or run `yousync up`, which brings a simulator)")
+    if not settings.queries:
+        faults.append("YOUSYNC_QUERIES: name at least one query to follow, for example YOUSYNC_QUERIES='tea;coffee'")
+    if faults:
+        raise SettingsError("\n".join(faults))
+    return settings.queries
+
+
+def environment_name(field: str) -> str:
+    """The variable that sets a field, in its current spelling."""
+    alias = Settings.model_fields[field].validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else field
+
+
+def shown_value(settings: Settings, field: str) -> str:
+    """A setting's value as it may be shown to anybody: secrets masked."""
+    value = getattr(settings, field)
+    if field == "mongodb_uri":
+        return re.sub(r"//[^@/]*@", "//***@", value.get_secret_value())
+    if isinstance(value, SecretStr):
+        return "***"
+    if isinstance(value, tuple):
+        return ";".join(value)
+    return "" if value is None else str(value)
+
+
+def _fault(error: Any) -> str:
+    """One line for one fault, without the offending value where it may be secret."""
+    name = str(error["loc"][0])
+    field = name if name in Settings.model_fields else _field_of(name)
+    variable = environment_name(field)
+    message = str(error["msg"]).removeprefix("Value error, ")
+    given = "" if field in {"youtube_api_key", "mongodb_uri"} else f" (it is {error['input']!r})"
+    return f"{variable}: {message}{given}"
+
+
+def _field_of(variable: str) -> str:
+    for field, info in Settings.model_fields.items():
+        alias = info.validation_alias
+        if isinstance(alias, AliasChoices) and variable in alias.choices:
+            return field
+    raise KeyError(variable)

@@ -1,0 +1,41 @@
+"""Points in time on the wire: RFC 3339 in UTC outside, whole milliseconds since 1970 inside."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final
+
+import msgspec
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_Aware = Annotated[datetime, msgspec.Meta(tz=True)]
+
+YOUTUBE_FOUNDED_MS: Final = 1_108_339_200_000
+"""2005-02-14T00:00:00Z, the day the domain was registered: no video is older."""
+
+YEAR_MS: Final = 366 * 86_400_000
+
+
+def parse_rfc3339_ms(text: str) -> int:
+    """Milliseconds since 1970 of an RFC 3339 time, finer parts cut off.
+
+    Raises:
+        ValueError: not RFC 3339, or without a time zone.
+    """
+    try:
+        moment = msgspec.convert(text, _Aware)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"not an RFC 3339 time with a zone: {text!r}") from error
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _iso_seconds(ms: int) -> str:
+    return (_EPOCH + timedelta(seconds=ms // 1000)).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def format_seconds(ms: int) -> str:
+    """`YYYY-MM-DDTHH:MM:SSZ`, the form of a publish time."""
+    return f"{_iso_seconds(ms)}Z"
+
+
+def format_millis(ms: int) -> str:
+    """`YYYY-MM-DDTHH:MM:SS.mmmZ`, the form of everything that YouSync itself observed."""
+    return f"{_iso_seconds(ms)}.{ms % 1000:03d}Z"
