@@ -1,0 +1,48 @@
+"""The agent: takes batches from the raw topic, has them projected, and acknowledges them last of all."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import faust
+
+from contract.topics import RAW
+from processors.decode import Record
+
+MAX_BATCH: Final = 500
+MAX_WAIT_SECONDS: Final = 0.05
+"""A record waits this long at most for others to share its batch."""
+
+Project = Callable[[Sequence[Record]], Awaitable[None]]
+Acknowledged = Callable[[Sequence[Record]], Awaitable[None]]
+
+
+def register_agent(app: faust.App, project: Project, acknowledged: Acknowledged) -> None:
+    """Make `app` consume the raw topic. `project` returns when all effects of a batch are done.
+
+    An exception of `project` leaves the batch unacknowledged and ends the worker (see the app's supervisor).
+    """
+    raw = app.topic(RAW, key_type=bytes, value_type=bytes)
+
+    async def project_videos(stream: Any) -> None:
+        async for events in stream.noack_take(MAX_BATCH, within=MAX_WAIT_SECONDS):
+            records = [to_record(event.message) for event in events]
+            await project(records)
+            for event in events:
+                await stream.ack(event)
+            await acknowledged(records)
+
+    app.agent(raw, name="project_videos")(project_videos)
+
+
+def to_record(message: Any) -> Record:
+    """A record from Faust's consumer message, whose timestamp is in seconds."""
+    headers = message.headers or ()
+    return Record(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        timestamp_ms=round((message.timestamp or 0) * 1000),
+        key=message.key,
+        value=message.value,
+        headers=tuple(headers.items() if isinstance(headers, dict) else headers),
+    )

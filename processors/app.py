@@ -1,0 +1,53 @@
+"""The Faust application: its settings and the table. Creating it connects to nothing."""
+
+from typing import Any, Final
+
+import faust
+from mode.supervisors import CrashingSupervisor
+
+from contract.settings import Settings
+from contract.topics import KNOWN_VIDEOS_TABLE, PROJECTOR_GROUP, changelog_config
+
+_MIB: Final = 1 << 20
+_HEARTBEATS_PER_SESSION: Final = 4
+_MAX_POLL_SECONDS: Final = 86_400
+
+
+def create_app(settings: Settings) -> faust.App:
+    """The worker of this process; the state of its table goes under `<home>/processor`."""
+    brokers = ";".join(f"kafka://{server}" for server in settings.kafka_bootstrap_servers.split(","))
+    return faust.App(
+        PROJECTOR_GROUP,
+        broker=brokers,
+        store="rocksdb://",  # of the app: a store named by the table is silently ignored (kafka-faust, 2.6)
+        datadir=str(settings.home / "processor"),
+        key_serializer="raw",
+        value_serializer="raw",
+        # An exception that leaves the agent must end the process: any other supervisor loses the batch.
+        agent_supervisor=CrashingSupervisor,
+        stream_wait_empty=True,
+        topic_partitions=settings.topic_partitions,
+        topic_allow_declare=False,  # `yousync topics` declares them
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        broker_session_timeout=settings.session_timeout_seconds,
+        broker_heartbeat_interval=settings.session_timeout_seconds / _HEARTBEATS_PER_SESSION,
+        # Waiting for MongoDB is no reason to leave the group: heartbeats say that the worker lives.
+        broker_max_poll_interval=_MAX_POLL_SECONDS,
+        broker_commit_interval=1.0,
+        consumer_auto_offset_reset="earliest",
+        web_enabled=False,
+        cython_optimizations=True,
+    )
+
+
+def known_videos_table(app: faust.App, partitions: int) -> Any:
+    """The deduplication table; its changelog is compacted and has no expiry."""
+    return app.Table(
+        KNOWN_VIDEOS_TABLE,
+        key_type=bytes,
+        value_type=bytes,
+        partitions=partitions,
+        extra_topic_configs=changelog_config(),
+        options={"block_cache_size": 64 * _MIB, "write_buffer_size": 16 * _MIB},
+    )

@@ -1,0 +1,129 @@
+"""What the processors send to Kafka: video events, dead letters and the table's changelog, through one producer.
+
+Every send is awaited to its acknowledgement. Faust's own producer is not used: it sends tables and forgets.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.structs import RecordMetadata
+
+from contract.events import DeadLetterEnvelope, VideoEnvelope, dead_letter_headers, first_failure, video_headers
+from contract.topics import DEAD_LETTER, DEAD_LETTER_MAX_BYTES, VIDEOS
+from contract.version import VERSION
+from processors.decode import Record, Refusal
+from processors.projection import Unavailable
+
+_PART: Final = "Kafka"
+
+
+class Message(NamedTuple):
+    """One record to send; `partition` None leaves the choice to the partitioner."""
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+class KafkaOutput:
+    """Sends messages and waits for all of their acknowledgements."""
+
+    def __init__(self, producer: AIOKafkaProducer) -> None:
+        self._producer = producer
+
+    async def send(self, messages: Sequence[Message]) -> list[RecordMetadata]:
+        """Where each message came to stand.
+
+        Raises:
+            Unavailable: Kafka did not acknowledge all of them in time; some may have arrived.
+            KafkaError: a fault that waiting does not mend.
+        """
+        try:
+            pending = [
+                await self._producer.send(
+                    message.topic,
+                    message.value,
+                    key=message.key,
+                    partition=message.partition,
+                    headers=list(message.headers),
+                )
+                for message in messages
+            ]
+            return list(await asyncio.gather(*pending))
+        except KafkaError as error:
+            if error.retriable or isinstance(error, KafkaTimeoutError):
+                raise Unavailable(_PART, repr(error)) from error
+            raise
+
+
+class KafkaVideoEvents:
+    """`processors.projection.VideoEvents` on Kafka."""
+
+    def __init__(self, output: KafkaOutput) -> None:
+        self._output = output
+
+    async def send(self, events: Sequence[tuple[VideoEnvelope, bytes | None]]) -> None:
+        # Both topics have the same partitions and partitioner, so a video keeps its partition's number.
+        await self._output.send(
+            [
+                Message(VIDEOS, envelope.partition, envelope.subject.encode(), value, video_headers(envelope))
+                for envelope, value in events
+            ]
+        )
+
+
+class KafkaDeadLetters:
+    """`processors.projection.DeadLetters` on Kafka."""
+
+    def __init__(self, output: KafkaOutput) -> None:
+        self._output = output
+
+    async def send(self, refused: Sequence[tuple[Record, Refusal]]) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        await self._output.send([_dead_letter(record, refusal, now_ms) for record, refusal in refused])
+
+
+def _dead_letter(record: Record, refusal: Refusal, now_ms: int) -> Message:
+    origin, attempt = first_failure(record.headers, f"{record.topic}/{record.partition}/{record.offset}")
+    envelope = DeadLetterEnvelope(
+        reason=refusal.reason,
+        detail=refusal.detail,
+        origin=origin,
+        attempt=attempt,
+        version=VERSION,
+        failed_at_ms=now_ms,
+    )
+    # A record of neither key nor value cannot be sent; an empty key stands for the missing one.
+    key = b"" if record.key is None and record.value is None else record.key
+    return Message(DEAD_LETTER, None, key, record.value, dead_letter_headers(record.headers, envelope))
+
+
+@asynccontextmanager
+async def kafka_output(bootstrap: str) -> AsyncIterator[KafkaOutput]:
+    """An idempotent producer with acks=all; flushed and closed at the end of the block.
+
+    Raises:
+        KafkaError: the brokers cannot be reached.
+    """
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap,
+        client_id="yousync-processor",
+        enable_idempotence=True,
+        acks="all",
+        compression_type="zstd",
+        max_batch_size=256 << 10,
+        max_request_size=DEAD_LETTER_MAX_BYTES,
+        request_timeout_ms=10_000,
+    )
+    await producer.start()
+    try:
+        yield KafkaOutput(producer)
+    finally:
+        await producer.stop()

@@ -1,0 +1,288 @@
+"""The order of effects: takes a batch through its steps, and decides nothing that the rules decide.
+
+    decode ─► dead letters ─► table ─► documents ─► fold ─► write ─► events ─► table ─► (the caller acknowledges)
+
+The read model before the event, the event before the table, the offset after all: in any other order a process
+that dies in between loses a video. Infrastructure that is away is waited for, for ever; before each step that
+others can see, the lease is checked, because a worker that was paused must not speak.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Final, Protocol, TypeVar
+
+import msgspec
+
+from contract.events import VideoEnvelope
+from ops.logging import get_logger
+from ops.metrics import ProcessorMetrics
+from processors.batch import Outcome, Taken, fold_batch, overtaken, table_entry, video_event, without_duplicates
+from processors.dead_letter_limit import DeadLetterLimit
+from processors.decode import Record, Refusal, decode
+from processors.dedup import KnownVideo
+from processors.document import Document
+
+log = get_logger(__name__)
+T = TypeVar("T")
+
+FIRST_DELAY_SECONDS: Final = 0.1
+MAX_DELAY_SECONDS: Final = 5.0
+
+
+class Unavailable(Exception):
+    """A part of the infrastructure is away or busy: wait and try again. `part` names it."""
+
+    def __init__(self, part: str, reason: object) -> None:
+        super().__init__(f"{part} is unavailable: {reason}")
+        self.part = part
+
+
+class TopicRecreatedError(Exception):
+    """A document stands at an offset that its topic has never reached."""
+
+
+class Write(msgspec.Struct, frozen=True):
+    """One document to write, if what is stored stands below its position."""
+
+    document: Document
+
+
+class WriteResult(msgspec.Struct, frozen=True):
+    """Keys whose document was overtaken (this write or a newer one is there), and rejected ones with the reason."""
+
+    overtaken: frozenset[str]
+    rejected: Mapping[str, str]
+
+
+class ReadModel(Protocol):
+    """MongoDB, as the projection uses it. Every method raises `Unavailable` when it should be tried again."""
+
+    async def generation(self) -> str: ...
+    async def documents(self, video_ids: Sequence[str]) -> dict[str, Document]: ...
+    async def write(self, writes: Sequence[Write]) -> WriteResult: ...
+
+
+class VideoEvents(Protocol):
+    """`youtube.videos`; returns when every event is acknowledged, raises `Unavailable` otherwise."""
+
+    async def send(self, events: Sequence[tuple[VideoEnvelope, bytes | None]]) -> None: ...
+
+
+class DeadLetters(Protocol):
+    """The dead-letter topic; returns when every one is acknowledged, raises `Unavailable` otherwise."""
+
+    async def send(self, refused: Sequence[tuple[Record, Refusal]]) -> None: ...
+
+
+class KnownVideos(Protocol):
+    """The table; `write` returns when its changelog is acknowledged, raises `Unavailable` otherwise."""
+
+    def read(self, partition: int, video_ids: Sequence[str]) -> dict[str, KnownVideo]: ...
+    async def write(self, partition: int, entries: Mapping[str, KnownVideo | None]) -> None: ...
+
+
+class Lease(Protocol):
+    """The right to speak for the partitions of a batch, since the batch began."""
+
+    async def hold(self) -> None:
+        """Return once it is certain that this worker still owns them; raise when it does not (fencing.Fenced)."""
+
+
+class Projection:
+    """Takes batches of raw records into the read model, the stream and the table."""
+
+    def __init__(
+        self,
+        *,
+        read_model: ReadModel,
+        events: VideoEvents,
+        dead_letters: DeadLetters,
+        known_videos: KnownVideos,
+        limit: DeadLetterLimit,
+        metrics: ProcessorMetrics,
+        partition_of: Callable[[bytes], int],
+        log_end: Callable[[int], int | None],
+    ) -> None:
+        self._read_model = read_model
+        self._events = events
+        self._dead_letters = dead_letters
+        self._known_videos = known_videos
+        self._limit = limit
+        self._metrics = metrics
+        self._partition_of = partition_of
+        self._log_end = log_end
+        self.waiting_for: set[str] = set()
+        """Parts of the infrastructure that a batch waits for now."""
+
+    async def project(self, records: Sequence[Record], lease: Lease) -> None:
+        """All effects of the records, in order; when this returns their offsets may be acknowledged.
+
+        Raises:
+            TopicRecreatedError: the raw topic is not the one that the documents come from.
+            Fenced: the lease is lost; nothing more was said.
+        """
+        with self._metrics.batch_seconds.time():
+            taken = await self._decode(records, lease)
+            outcomes, generation, known = await self._fold(taken, lease)
+            await self._refuse([refused for outcome in outcomes for refused in outcome.refused], lease)
+            outcomes = await self._write(outcomes, lease)
+            partition_of = {one.said.video_id: one.record.partition for one in taken}
+            await self._send_events(outcomes, partition_of, lease)
+            await self._remember(outcomes, partition_of, generation, known, lease)
+            self._count(taken, outcomes)
+
+    async def _decode(self, records: Sequence[Record], lease: Lease) -> list[Taken]:
+        taken, refused = [], []
+        for record in records:
+            said = decode(record, self._partition_of)
+            self._limit.count(dead=isinstance(said, Refusal))
+            if isinstance(said, Refusal):
+                refused.append((record, said))
+            else:
+                taken.append(Taken(record, said))
+        await self._refuse(refused, lease)
+        return taken
+
+    async def _refuse(self, refused: Sequence[tuple[Record, Refusal]], lease: Lease) -> None:
+        if not refused:
+            return
+        await self._until_available(lambda: self._dead_letters.send(refused), lease)
+        for record, refusal in refused:
+            log.warning(
+                "record dead-lettered",
+                reason=refusal.reason,
+                detail=refusal.detail,
+                origin=f"{record.topic}/{record.partition}/{record.offset}",
+            )
+            self._metrics.dead_letters.labels(refusal.reason).inc()
+
+    async def _fold(self, taken: Sequence[Taken], lease: Lease) -> tuple[list[Outcome], str, dict[str, KnownVideo]]:
+        """Duplicates dropped, documents read and folded, all against one generation of the read model."""
+        known = self._look_up(taken)
+        while True:
+            generation = await self._until_available(self._read_model.generation, lease)
+            by_key = without_duplicates(taken, known, generation)
+            if not by_key:
+                return [], generation, known
+            documents = await self._until_available(lambda: self._read_model.documents(list(by_key)), lease)  # noqa: B023  # awaited within the turn
+            if await self._until_available(self._read_model.generation, lease) == generation:
+                self._check_positions(documents)
+                return fold_batch(by_key, documents), generation, known
+
+    def _look_up(self, taken: Sequence[Taken]) -> dict[str, KnownVideo]:
+        keys: dict[int, list[str]] = {}
+        for one in taken:
+            keys.setdefault(one.record.partition, []).append(one.said.video_id)
+        known: dict[str, KnownVideo] = {}
+        for partition, video_ids in keys.items():
+            known.update(self._known_videos.read(partition, list(dict.fromkeys(video_ids))))
+        return known
+
+    def _check_positions(self, documents: Mapping[str, Document]) -> None:
+        for document in documents.values():
+            source = document.source
+            end = self._log_end(source.partition)
+            if end is not None and source.offset >= end:
+                raise TopicRecreatedError(
+                    f"the document {document.id} was made from offset {source.offset} of {source.topic}, partition "
+                    f"{source.partition}, whose log ends at {end}: the topic was recreated. Give the processors the "
+                    "old topic back, or an empty database."
+                )
+
+    async def _write(self, outcomes: Sequence[Outcome], lease: Lease) -> list[Outcome]:
+        """The outcomes as they stand after the write: overtaken ones with the document found, rejected ones gone."""
+        done = {outcome.video_id: outcome for outcome in outcomes}
+        pending = [outcome for outcome in outcomes if outcome.write]
+        while pending:
+            writes = [Write(outcome.document) for outcome in pending if outcome.document is not None]
+            result = await self._until_available(lambda: self._read_model.write(writes), lease, speaks=True)  # noqa: B023  # awaited within the turn
+            await self._reject(done, result, lease)
+            found: dict[str, Document] = {}
+            if result.overtaken:
+                ids = sorted(result.overtaken)
+                found = await self._until_available(lambda: self._read_model.documents(ids), lease)  # noqa: B023  # awaited within the turn
+            for video_id, document in found.items():
+                done[video_id] = overtaken(done[video_id], document)
+            # A marker can expire between the refusal and the look: then there is room for the write.
+            pending = [done[video_id] for video_id in result.overtaken if video_id not in found]
+        return list(done.values())
+
+    async def _reject(self, done: dict[str, Outcome], result: WriteResult, lease: Lease) -> None:
+        refused = [
+            (record, Refusal("write_rejected", reason[:500]))
+            for video_id, reason in result.rejected.items()
+            for record in done[video_id].records
+        ]
+        await self._refuse(refused, lease)
+        for video_id in result.rejected:
+            done[video_id] = msgspec.structs.replace(done[video_id], document=None, event=None, write=False)
+
+    async def _send_events(self, outcomes: Sequence[Outcome], partition_of: Mapping[str, int], lease: Lease) -> None:
+        owed = [video_event(outcome, partition_of[outcome.video_id]) for outcome in outcomes]
+        events = [event for event in owed if event is not None]
+        if events:
+            await self._until_available(lambda: self._events.send(events), lease, speaks=True)
+        for envelope, _ in events:
+            self._metrics.events.labels(envelope.type.split(".")[-2]).inc()
+
+    async def _remember(
+        self,
+        outcomes: Sequence[Outcome],
+        partition_of: Mapping[str, int],
+        generation: str,
+        known: Mapping[str, KnownVideo],
+        lease: Lease,
+    ) -> None:
+        entries: dict[int, dict[str, KnownVideo | None]] = {}
+        for outcome in outcomes:
+            entry = table_entry(outcome, generation)
+            if entry != known.get(outcome.video_id):
+                entries.setdefault(partition_of[outcome.video_id], {})[outcome.video_id] = entry
+        for partition, changed in entries.items():
+            await self._until_available(lambda: self._known_videos.write(partition, changed), lease, speaks=True)  # noqa: B023  # awaited within the turn
+
+    def _count(self, taken: Sequence[Taken], outcomes: Sequence[Outcome]) -> None:
+        folded = sum(len(outcome.records) for outcome in outcomes)
+        self._metrics.records.labels("duplicate").inc(len(taken) - folded)
+        now_ms = time.time() * 1000
+        for outcome in outcomes:
+            self._metrics.records.labels("applied" if outcome.write else "unchanged").inc(len(outcome.records))
+            if outcome.write:
+                newest = outcome.records[-1].timestamp_ms
+                self._metrics.fetch_to_store_seconds.observe(max(0.0, (now_ms - newest) / 1000))
+
+    async def _until_available(self, call: Callable[[], Awaitable[T]], lease: Lease, *, speaks: bool = False) -> T:
+        """The call's answer, tried for ever; `speaks` marks a step that others see, which needs the lease each time."""
+        started = time.monotonic()
+        waits: str | None = None
+        for delay in _delays():
+            if speaks:
+                await lease.hold()
+            try:
+                answer = await call()
+            except Unavailable as error:
+                if waits is None:
+                    log.warning("waiting", part=error.part, reason=str(error))
+                waits = error.part
+                self._set_waiting(waits, waiting=True)
+                await asyncio.sleep(delay)
+            else:
+                break
+        if waits is not None:
+            self._set_waiting(waits, waiting=False)
+            log.info("going on", part=waits, seconds=round(time.monotonic() - started, 1))
+        return answer
+
+    def _set_waiting(self, part: str, *, waiting: bool) -> None:
+        self._metrics.waiting.labels(part).set(waiting)
+        (self.waiting_for.add if waiting else self.waiting_for.discard)(part)
+
+
+def _delays() -> Iterator[float]:
+    """Seconds between tries: doubling to a limit, with jitter, for ever."""
+    delay = FIRST_DELAY_SECONDS
+    while True:
+        yield delay * random.uniform(0.5, 1)  # noqa: S311  # jitter, no secret
+        delay = min(2 * delay, MAX_DELAY_SECONDS)

@@ -1,0 +1,227 @@
+"""Starts the processor, keeps it honest while it runs, and stops it: the one place where its parts are put together.
+
+Start: settings, admin server, Kafka and its topics, MongoDB, then Faust. Stop: Faust first (the batch in flight
+ends, its offsets are committed), then what it wrote through. A batch that cannot end in time is left: its offsets
+are not committed, so it will be taken again.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+from typing import Any, Final
+
+import faust
+import uvloop
+from aiokafka import AIOKafkaConsumer
+from aiokafka.partitioner import murmur2
+from aiokafka.structs import TopicPartition
+from faust.types import TP
+
+from contract.settings import Settings
+from contract.topics import PROJECTOR_GROUP, RAW, topic_specs
+from ops.admin_server import admin_server
+from ops.health import Health
+from ops.kafka_topics import require_topics, wait_for_kafka
+from ops.logging import get_logger
+from ops.metrics import ProcessorMetrics, process_registry
+from processors.agents import register_agent
+from processors.app import create_app, known_videos_table
+from processors.dead_letter_limit import DeadLetterLimit
+from processors.decode import Record
+from processors.fencing import Fenced, HeartbeatWatch
+from processors.kafka_output import KafkaDeadLetters, KafkaVideoEvents, kafka_output
+from processors.known_videos import FaustKnownVideos
+from processors.projection import Projection, TopicRecreatedError, Unavailable
+from processors.read_model_writer import MongoReadModel, mongo_client
+
+log = get_logger(__name__)
+
+STOP_SECONDS: Final = 8.0
+"""How long a stop may take before the batch in flight is left."""
+
+
+def run(settings: Settings) -> None:
+    """Project the raw topic until SIGTERM or SIGINT.
+
+    Raises:
+        ops.kafka_topics.TopicsError: topics are missing or have the wrong number of partitions.
+        TopicRecreatedError: the committed position lies beyond the topic's end.
+    """
+    uvloop.run(_Service(settings).run())
+
+
+class _Service:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._registry = process_registry()
+        self._metrics = ProcessorMetrics(self._registry)
+        self._limit = DeadLetterLimit(settings.dead_letter_max_share, settings.dead_letter_max_consecutive)
+        self._watch = HeartbeatWatch(settings.session_timeout_seconds)
+        self._app: Any = create_app(settings)
+        self._projection: Projection
+        self._ready = False
+
+    async def run(self) -> None:
+        stopping = asyncio.Event()
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
+        async with AsyncExitStack() as stack:
+            port = await stack.enter_async_context(
+                admin_server(self._health(), self._registry, self._settings.admin_host, self._settings.admin_port)
+            )
+            log.info("listening", host=self._settings.admin_host, port=port, what="admin")
+            work = asyncio.create_task(self._work(stack))
+            await _first_of(work, stopping)
+            if stopping.is_set():
+                await self._stop()
+                work.cancel()
+                with suppress(asyncio.CancelledError):
+                    await work
+            else:
+                await work
+
+    def _health(self) -> Health:
+        health = Health()
+        health.add_readiness("processor", self._readiness_fault)
+        return health
+
+    async def _readiness_fault(self) -> str | None:
+        if not self._ready:
+            return "starting: waiting for Kafka or MongoDB"
+        if self._app.rebalancing:
+            return "the consumer group is rebalancing"
+        if not self._app.consumer.assignment():
+            return "no partition is assigned to this worker"
+        waiting = [
+            sample.labels["part"]
+            for family in self._metrics.waiting.collect()
+            for sample in family.samples
+            if sample.value
+        ]
+        return f"waiting for {', '.join(waiting)}" if waiting else None
+
+    async def _work(self, stack: AsyncExitStack) -> None:
+        """Everything from the first connection to the end of the worker; returns only by an exception."""
+        settings = self._settings
+        await wait_for_kafka(settings.kafka_bootstrap_servers)
+        await require_topics(settings.kafka_bootstrap_servers, topic_specs(settings.topic_partitions))
+        await _require_same_topic(settings)
+        client = await stack.enter_async_context(mongo_client(settings.mongodb_uri.get_secret_value()))
+        read_model = MongoReadModel(client, settings.mongodb_database)
+        await _prepared(read_model)
+        output = await stack.enter_async_context(kafka_output(settings.kafka_bootstrap_servers))
+        table = known_videos_table(self._app, settings.topic_partitions)
+        self._projection = Projection(
+            read_model=read_model,
+            events=KafkaVideoEvents(output),
+            dead_letters=KafkaDeadLetters(output),
+            known_videos=FaustKnownVideos(table, output),
+            limit=self._limit,
+            metrics=self._metrics,
+            partition_of=lambda key: (murmur2(key) & 0x7FFFFFFF) % settings.topic_partitions,
+            log_end=self._log_end,
+        )
+        register_agent(self._app, self._project, self._acknowledged)
+        self._app.on_partitions_assigned.connect(self._on_assigned)
+        await self._app.start()
+        self._ready = True
+        log.info("projecting", topic=RAW, group=PROJECTOR_GROUP)
+        await self._app.wait_until_stopped()
+        raise self._app.crash_reason or RuntimeError("Faust stopped by itself")
+
+    async def _on_assigned(self, _app: faust.App, assigned: set[TP], **_signal: object) -> None:
+        self._watch.watch(self._app.consumer._thread._consumer._coordinator)  # noqa: SLF001  # no public way: ADR 3
+        owned = sorted(tp.partition for tp in assigned if tp.topic == RAW)
+        log.info("partitions assigned", topic=RAW, partitions=owned)
+
+    def _log_end(self, partition: int) -> int | None:
+        end: int | None = self._app.consumer.highwater(TP(RAW, partition))
+        return end or None
+
+    async def _project(self, records: Sequence[Record]) -> None:
+        try:
+            await self._projection.project(records, self._watch.lease())
+        except Fenced as fenced:
+            # Nothing may be said any more, no offset either: the next owner takes the batch again.
+            log.error("stopped speaking", reason=str(fenced))
+            _leave(1)
+        except TopicRecreatedError as error:
+            log.error("stopping", reason=str(error))
+            _leave(1)
+
+    async def _acknowledged(self, records: Sequence[Record]) -> None:
+        for record in records:
+            end = self._log_end(record.partition)
+            if end is not None:
+                self._metrics.lag.labels(str(record.partition)).set(end - record.offset - 1)
+        exceeded = self._limit.exceeded()
+        if exceeded:
+            await self._app.consumer.commit()
+            log.error("stopping", reason=f"the dead-letter limit is reached: {exceeded}. Look at the dead letters.")
+            _leave(1)
+
+    async def _stop(self) -> None:
+        log.info("stopping")
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                if self._ready:
+                    await self._app.stop()
+        except TimeoutError:
+            log.warning("stopped with a batch unfinished: it will be taken again")
+            _leave(0)
+        log.info("stopped")
+
+
+def _leave(code: int) -> None:
+    """End the process at once: no offset is committed and nothing is sent on the way out."""
+    sys.stderr.flush()
+    os._exit(code)
+
+
+async def _first_of(work: asyncio.Task[None], stopping: asyncio.Event) -> None:
+    stop = asyncio.create_task(stopping.wait())
+    await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+
+
+async def _prepared(read_model: MongoReadModel) -> None:
+    """Collection and indexes are there; waits for MongoDB as long as it takes."""
+    said = False
+    while True:
+        try:
+            await read_model.prepare()
+        except Unavailable as error:
+            if not said:
+                said = True
+                log.warning("waiting", part=error.part, setting="MONGODB_URI", reason=str(error))
+            await asyncio.sleep(1)
+        else:
+            return
+
+
+async def _require_same_topic(settings: Settings) -> None:
+    """Refuse to start from a committed offset that the topic does not reach: it is not the topic it was.
+
+    Raises:
+        TopicRecreatedError: with what to do.
+    """
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka_bootstrap_servers, group_id=PROJECTOR_GROUP, enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(RAW, number) for number in range(settings.topic_partitions)]
+        ends = await consumer.end_offsets(partitions)
+        for partition in partitions:
+            committed = await consumer.committed(partition)
+            if committed is not None and committed > ends[partition]:
+                raise TopicRecreatedError(
+                    f"group {PROJECTOR_GROUP} has committed offset {committed} of {RAW}, partition "
+                    f"{partition.partition}, whose log ends at {ends[partition]}: the topic was recreated. "
+                    "Delete the group's offsets and the read model to begin anew."
+                )
+    finally:
+        await consumer.stop()
