@@ -99,6 +99,10 @@ class _Masking:
     def masked(self, value: object) -> object:
         if isinstance(value, bool | int | float | None):
             return value
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self.masked(part) for part in value]
+        if isinstance(value, dict):
+            return {key: self.masked(part) for key, part in value.items()}
         return self.pattern.sub(_MASK, value if isinstance(value, str) else str(value))
 
 

@@ -33,7 +33,7 @@ class SourcePosition(msgspec.Struct, frozen=True):
     offset: int
 
 
-class OwedEvent(msgspec.Struct, frozen=True):
+class OwedEvent(msgspec.Struct, frozen=True, rename={"previous_sort_key": "previous_sortkey"}):
     """The last event that a document owes to `youtube.videos`; a redelivered record sends it again.
 
     `previous_sort_key` is the one before the change (None for a discovery); a removal's is the one it had.

@@ -42,7 +42,7 @@ def fold(document: Document | None, said: Item | Gone, position: SourcePosition)
         return _written(_new_document(said, position))
     register = document.registers.get(said.source)
     repeats = register is not None and register.hash == said.hash
-    stale = register is not None and not repeats and said.time_ms < register.time_ms
+    stale = register is not None and said.time_ms < register.time_ms
     after = _with_sighting(document, said) if repeats or stale else _with_item(document, said)
     if after != document:
         event = OwedEvent(position.offset, events.VIDEO_UPDATED, document.sort_key)
