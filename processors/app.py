@@ -7,6 +7,7 @@ from mode.supervisors import CrashingSupervisor
 
 from contract.settings import Settings
 from contract.topics import KNOWN_VIDEOS_TABLE, PROJECTOR_GROUP, changelog_config
+from processors.consumer import SteadyTransport
 
 _MIB: Final = 1 << 20
 _HEARTBEATS_PER_SESSION: Final = 4
@@ -16,7 +17,7 @@ _MAX_POLL_SECONDS: Final = 86_400
 def create_app(settings: Settings) -> faust.App:
     """The worker of this process; the state of its table goes under `<home>/processor`."""
     brokers = ";".join(f"kafka://{server}" for server in settings.kafka_bootstrap_servers.split(","))
-    return faust.App(
+    app = faust.App(
         PROJECTOR_GROUP,
         broker=brokers,
         store="rocksdb://",  # of the app: a store named by the table is silently ignored (kafka-faust, 2.6)
@@ -39,6 +40,8 @@ def create_app(settings: Settings) -> faust.App:
         web_enabled=False,
         cython_optimizations=True,
     )
+    app.transport = SteadyTransport(app.conf.broker_consumer, app)
+    return app
 
 
 def known_videos_table(app: faust.App, partitions: int) -> Any:

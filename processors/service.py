@@ -123,6 +123,7 @@ class _Service:
             partition_of=lambda key: (murmur2(key) & 0x7FFFFFFF) % settings.topic_partitions,
             log_end=self._log_end,
         )
+        (settings.home / "processor").mkdir(parents=True, exist_ok=True)
         register_agent(self._app, self._project, self._acknowledged)
         self._app.on_partitions_assigned.connect(self._on_assigned)
         await self._app.start()
@@ -164,14 +165,17 @@ class _Service:
 
     async def _stop(self) -> None:
         log.info("stopping")
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                if self._ready:
-                    await self._app.stop()
-        except TimeoutError:
-            log.warning("stopped with a batch unfinished: it will be taken again")
-            _leave(0)
+        # A timer, for Faust swallows the cancellation that a timeout would send while it waits for the batch.
+        deadline = asyncio.get_running_loop().call_later(STOP_SECONDS, _give_up)
+        if self._ready:
+            await self._app.stop()
+        deadline.cancel()
         log.info("stopped")
+
+
+def _give_up() -> None:
+    log.warning("stopped with a batch unfinished: it will be taken again")
+    _leave(0)
 
 
 def _leave(code: int) -> None:

@@ -1,0 +1,142 @@
+"""The history checker: what a run left on the real servers, against what the rules give on the raw topic (P1, P2, P7).
+
+It reads the raw topic, folds it record by record, and compares: acknowledged ids = stored ids and dead letters and
+removals; each document with the oracle's, hidden fields included; `youtube.videos` by highest sequence with the
+collection.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pymongo
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from bson.codec_options import CodecOptions
+
+from contract import events
+from contract.events import read_dead_letter_headers, read_video_headers
+from contract.topics import DEAD_LETTER, RAW, VIDEOS
+from processors.decode import Record, Refusal, decode
+from processors.document import Document, Marker, SourcePosition, VideoDocument, from_stored
+from processors.fold import fold
+from tests.raw_items import partition_of
+
+
+async def produce(bootstrap: str, records: Sequence[Record]) -> None:
+    """Write records to the raw topic, each to its own partition; returns when all are acknowledged."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap,
+        enable_idempotence=True,
+        linger_ms=5,
+        max_batch_size=256 << 10,
+        max_request_size=2 << 20,
+    )
+    await producer.start()
+    try:
+        pending = [
+            await producer.send(
+                RAW,
+                one.value if one.value is not None or one.key is not None else b"",
+                key=one.key,
+                partition=one.partition,
+                headers=list(one.headers),
+            )
+            for one in records
+        ]
+        for acknowledgement in pending:
+            await acknowledgement
+    finally:
+        await producer.stop()
+
+
+async def read_topic(bootstrap: str, topic: str) -> list[Any]:
+    """Every record of a topic up to its end now, in offset order within each partition."""
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        partitions = sorted(consumer.assignment())
+        assert partitions
+        ends = await consumer.end_offsets(partitions)
+        found: list[Any] = []
+        while [one for one in partitions if await consumer.position(one) < ends[one]]:
+            for batch in (await consumer.getmany(timeout_ms=500)).values():
+                found.extend(batch)
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def raw_records(bootstrap: str) -> list[Record]:
+    """The raw topic as the processors see it."""
+    return [
+        Record(one.topic, one.partition, one.offset, one.timestamp, one.key, one.value, tuple(one.headers))
+        for one in await read_topic(bootstrap, RAW)
+    ]
+
+
+def stored_documents(mongodb_uri: str, database: str = "yousync") -> dict[str, Document]:
+    """Every document and marker."""
+    with pymongo.MongoClient[dict[str, Any]](mongodb_uri) as client:
+        videos = client[database].get_collection("videos", codec_options=CodecOptions(tz_aware=True))
+        return {one["_id"]: from_stored(one) for one in videos.find()}
+
+
+class Expected:
+    """What the raw topic comes to: documents, and dead letters by origin."""
+
+    def __init__(self, log: Sequence[Record]) -> None:
+        self.documents: dict[str, Document] = {}
+        self.dead_letters: dict[str, str] = {}
+        for one in log:
+            self._take(one)
+
+    def _take(self, one: Record) -> None:
+        origin = f"{one.topic}/{one.partition}/{one.offset}"
+        said = decode(one, partition_of)
+        if isinstance(said, Refusal):
+            self.dead_letters[origin] = said.reason
+            return
+        folded = fold(self.documents.get(said.video_id), said, SourcePosition(one.topic, one.partition, one.offset))
+        if isinstance(folded, Refusal):
+            self.dead_letters[origin] = folded.reason
+        elif folded.document is not None:
+            self.documents[said.video_id] = folded.document
+
+
+def is_complete(mongodb_uri: str, expected: Expected) -> bool:
+    """Every document stands at its last position: nothing more will come."""
+    stored = stored_documents(mongodb_uri)
+    return all(one in stored and stored[one].source == wanted.source for one, wanted in expected.documents.items())
+
+
+async def check_history(bootstrap: str, mongodb_uri: str) -> Expected:
+    """Assert that the read model, the stream and the dead letters are what the raw topic comes to."""
+    expected = Expected(await raw_records(bootstrap))
+    stored = stored_documents(mongodb_uri)
+    assert stored.keys() == expected.documents.keys()
+    for video_id, wanted in expected.documents.items():
+        assert stored[video_id] == wanted
+
+    letters = [read_dead_letter_headers(one.headers) for one in await read_topic(bootstrap, DEAD_LETTER)]
+    assert {one.origin: one.reason for one in letters} == expected.dead_letters
+
+    living = {one: document.body for one, document in stored.items() if isinstance(document, VideoDocument)}
+    assert await followed_stream(bootstrap) == living
+    return expected
+
+
+async def followed_stream(bootstrap: str) -> dict[str, bytes]:
+    """What a consumer of `youtube.videos` ends with that keeps the highest sequence of each key."""
+    kept: dict[str, tuple[int, bytes | None]] = {}
+    for one in await read_topic(bootstrap, VIDEOS):
+        envelope = read_video_headers(one.headers)
+        assert one.key == envelope.subject.encode()
+        assert (envelope.type == events.VIDEO_REMOVED) == (one.value is None)
+        if envelope.sequence >= kept.get(envelope.subject, (-1, None))[0]:
+            kept[envelope.subject] = envelope.sequence, one.value
+    return {video_id: value for video_id, (_, value) in kept.items() if value is not None}
+
+
+def markers(documents: dict[str, Document]) -> set[str]:
+    return {one for one, document in documents.items() if isinstance(document, Marker)}
