@@ -1,0 +1,68 @@
+"""An `httplib2.Http` that puts every request on the wire exactly once.
+
+httplib2 sends a request again, unasked, when the peer closes the connection without an answer, and follows redirects.
+Every call costs quota and carries the key, so here one call is one request, over a connection of its own (one that
+was kept alive may be closed by the time it is used).
+"""
+
+import http.client
+import socket
+from typing import Any
+
+import httplib2
+
+
+class _SingleSend(http.client.HTTPConnection):
+    """Mixed into httplib2's connections: no answer is a plain connection error, which httplib2 does not retry."""
+
+    def connect(self) -> None:
+        super().connect()
+        # Kept apart: http.client forgets its socket as soon as an answer says that the connection will be closed.
+        self.opened_socket: socket.socket | None = self.sock
+
+    def getresponse(self) -> http.client.HTTPResponse:
+        try:
+            return super().getresponse()
+        except (http.client.BadStatusLine, http.client.ResponseNotReady) as error:
+            raise ConnectionResetError("the connection was closed without an answer") from error
+
+
+class _PlainConnection(_SingleSend, httplib2.HTTPConnectionWithTimeout):
+    pass
+
+
+class _TlsConnection(_SingleSend, httplib2.HTTPSConnectionWithTimeout):
+    pass
+
+
+class SingleSendHttp(httplib2.Http):
+    """For one call; `timeout_seconds` bounds each socket operation, `abort` ends the call as a whole."""
+
+    def __init__(self, timeout_seconds: float) -> None:
+        # With proxies from the environment plain-http calls fail unless PySocks is there, loopback included.
+        super().__init__(timeout=timeout_seconds, proxy_info=None)
+        self.follow_redirects = False
+
+    def request(  # noqa: PLR0917 - httplib2's signature
+        self,
+        uri: str,
+        method: str = "GET",
+        body: Any = None,
+        headers: Any = None,
+        redirections: int = 0,
+        connection_type: Any = None,
+    ) -> Any:
+        """As in httplib2; `connection_type` is chosen here."""
+        connection_type = _TlsConnection if uri.startswith("https:") else _PlainConnection
+        return super().request(uri, method, body, headers, redirections, connection_type)
+
+    def abort(self) -> None:
+        """Wake a thread that is stuck in this call; it closes the connection itself. To be called from any thread."""
+        for connection in tuple(self.connections.values()):
+            opened = getattr(connection, "opened_socket", None)
+            if opened is not None:
+                try:
+                    # The base class's method: a TLS socket's own would take the session away from under the thread.
+                    socket.socket.shutdown(opened, socket.SHUT_RDWR)
+                except OSError:  # it was closed already
+                    continue

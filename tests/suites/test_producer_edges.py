@@ -1,0 +1,146 @@
+"""What the producer asks of Kafka: the same laws for the fakes that its tests use and for the real thing.
+
+Two edges: the writer (returns when records are durable, hands back what is too large) and the state log (last value
+of each key, read whole).
+"""
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.partitioner import murmur2
+
+from contract.topics import RAW_MAX_BYTES, TopicSpec
+from ops.kafka_topics import create_missing_topics
+from producer.kafka_record import KafkaRecord
+from producer.kafka_writer import KafkaWriter
+from producer.publisher import RecordWriter
+from producer.state import KafkaStateLog, ProducerState, StateLog
+from tests.conftest import Servers
+from tests.fakes.producer_edges import MemoryStateLog, MemoryWriter
+
+PARTITIONS = 4
+
+
+@dataclass
+class Edges:
+    """One pair to test: a writer with its topic, a way to see what is in it, and a log that can be opened again."""
+
+    writer: RecordWriter
+    topic: str
+    stored: Callable[[], "asyncio.Future[list[KafkaRecord]] | asyncio.Task[list[KafkaRecord]]"]
+    open_log: Callable[[], StateLog]
+
+
+@pytest.fixture(params=["fake", "kafka"])
+async def edges(request: pytest.FixtureRequest) -> AsyncIterator[Edges]:
+    if request.param == "fake":
+        writer, log = MemoryWriter(), MemoryStateLog()
+
+        async def stored() -> list[KafkaRecord]:
+            return writer.records
+
+        yield Edges(writer, "raw", lambda: asyncio.ensure_future(stored()), lambda: log)
+        return
+    servers: Servers = request.getfixturevalue("servers")
+    bootstrap, name = servers.kafka_bootstrap, f"producer-edges-{uuid.uuid4().hex}"
+    raw = TopicSpec(f"{name}-raw", PARTITIONS, {"max.message.bytes": str(RAW_MAX_BYTES)})
+    state = TopicSpec(f"{name}-state", 1, {"cleanup.policy": "compact"})
+    await create_missing_topics(bootstrap, [raw, state], 1)
+    kafka = KafkaWriter(bootstrap)
+    try:
+        yield Edges(
+            kafka,
+            raw.name,
+            lambda: asyncio.ensure_future(read_topic(bootstrap, raw.name)),
+            lambda: KafkaStateLog(bootstrap, kafka, state.name),
+        )
+    finally:
+        await kafka.close()
+
+
+async def read_topic(bootstrap: str, topic: str) -> list[KafkaRecord]:
+    """Every record, partition after partition."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        left = sum((await consumer.end_offsets(partitions)).values())
+        found: list[KafkaRecord] = []
+        while len(found) < left:
+            for partition, batch in (await consumer.getmany(timeout_ms=1000)).items():
+                for record in batch:
+                    expected = (murmur2(record.key) & 0x7FFFFFFF) % PARTITIONS
+                    assert partition.partition == expected, "not where Java's partitioner puts it"
+                    found.append(KafkaRecord(topic, record.key, record.value, tuple(record.headers)))
+        return found
+    finally:
+        await consumer.stop()
+
+
+def record(topic: str, number: int, value: bytes = b"{}") -> KafkaRecord:
+    return KafkaRecord(topic, f"vid{number:08d}".encode(), value, (("ce_id", str(number).encode()), ("empty", b"")))
+
+
+async def test_what_was_written_is_there(edges: Edges) -> None:
+    records = [record(edges.topic, number, b'{"n": %d}' % number) for number in range(500)]
+    assert await edges.writer.write(records) == []
+    assert sorted(await edges.stored(), key=lambda each: each.key) == records
+
+
+async def test_nothing_to_write_is_nothing(edges: Edges) -> None:
+    assert await edges.writer.write([]) == []
+    assert await edges.stored() == []
+
+
+async def test_what_is_too_large_comes_back_and_the_rest_is_there(edges: Edges) -> None:
+    small, huge = record(edges.topic, 1), record(edges.topic, 2, os.urandom(RAW_MAX_BYTES + 1))
+    last = record(edges.topic, 3)
+    assert await edges.writer.write([small, huge, last]) == [huge]
+    assert sorted(await edges.stored(), key=lambda each: each.key) == [small, last]
+
+
+async def test_a_record_just_under_the_limit_is_taken(edges: Edges) -> None:
+    """Incompressible, so that nothing but the limit decides; the allowance is for key, headers and framing."""
+    large = record(edges.topic, 1, os.urandom(RAW_MAX_BYTES - 2048))
+    assert await edges.writer.write([large, record(edges.topic, 2)]) == []
+    assert len(await edges.stored()) == 2
+
+
+async def test_the_records_of_a_key_keep_their_order(edges: Edges) -> None:
+    for number in range(20):
+        await edges.writer.write([record(edges.topic, 7, b"%d" % number)])
+    assert [b"%d" % number for number in range(20)] == [each.value for each in await edges.stored()]
+
+
+async def test_a_new_log_is_empty(edges: Edges) -> None:
+    assert await edges.open_log().read() == {}
+
+
+async def test_a_log_gives_the_last_value_of_each_key(edges: Edges) -> None:
+    log = edges.open_log()
+    for number in range(30):
+        await log.append(f"watermark/té {number % 3}".encode(), b"%d" % number)
+    assert await edges.open_log().read() == {
+        "watermark/té 0".encode(): b"27",
+        "watermark/té 1".encode(): b"28",
+        "watermark/té 2".encode(): b"29",
+    }
+
+
+async def test_state_is_read_again_as_it_was_written(edges: Edges) -> None:
+    state = ProducerState(edges.open_log(), await edges.open_log().read())
+    await state.follow("tea", 1_780_000_000_000)
+    for used in range(1, 8):
+        await state.set_used("search", "2026-06-01", used)
+    await state.move_watermark("tea", 1_780_000_000_123)
+
+    again = ProducerState(edges.open_log(), await edges.open_log().read())
+    assert again.used("search", "2026-06-01") == 7
+    assert again.covered_until_ms("tea") == 1_780_000_000_123

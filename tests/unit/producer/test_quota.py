@@ -1,0 +1,108 @@
+"""The quota's day and the ledger."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from producer.error_policy import QuotaExhausted
+from producer.quota import CLOCK_SKEW_MS, QuotaLedger, next_pacific_midnight_ms, pacific_date
+from producer.state import ProducerState
+from tests.fakes.producer_edges import MemoryStateLog
+
+HOUR_MS = 3_600_000
+
+
+def utc_ms(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+
+
+NOON_MS = utc_ms("2026-06-01T19:00:00")
+
+
+@pytest.mark.parametrize(
+    ("moment", "date", "midnight", "hours"),
+    [
+        ("2026-06-01T06:59:59", "2026-05-31", "2026-06-01T07:00:00", 24),
+        ("2026-06-01T07:00:00", "2026-06-01", "2026-06-02T07:00:00", 24),
+        ("2026-12-01T07:59:59", "2026-11-30", "2026-12-01T08:00:00", 24),
+        ("2026-03-08T08:00:00", "2026-03-08", "2026-03-09T07:00:00", 23),  # clocks go forward
+        ("2026-11-01T07:00:00", "2026-11-01", "2026-11-02T08:00:00", 25),  # clocks go back
+        ("2026-11-01T09:30:00", "2026-11-01", "2026-11-02T08:00:00", 25),  # the hour that comes twice
+    ],
+)
+def test_the_day_turns_at_pacific_midnight(moment: str, date: str, midnight: str, hours: int) -> None:
+    now_ms, midnight_ms = utc_ms(moment), utc_ms(midnight)
+    assert (date, midnight_ms) == (pacific_date(now_ms), next_pacific_midnight_ms(now_ms))
+    assert pacific_date(midnight_ms - 1) == date
+    assert pacific_date(midnight_ms) != date
+    assert next_pacific_midnight_ms(midnight_ms - hours * HOUR_MS) == midnight_ms
+
+
+def ledger_of(log: MemoryStateLog, calls: int = 3) -> QuotaLedger:
+    """A ledger as after a restart: from what the log holds."""
+    return QuotaLedger({"search": calls, "units": 10}, ProducerState(log, log.values))
+
+
+async def spend(ledger: QuotaLedger, calls: int, now_ms: int = NOON_MS) -> None:
+    for _ in range(calls):
+        await ledger.debit("search", now_ms)
+
+
+async def test_no_call_beyond_the_limit_until_the_next_day() -> None:
+    ledger = ledger_of(MemoryStateLog())
+    await spend(ledger, 3)
+    with pytest.raises(QuotaExhausted) as caught:
+        await ledger.debit("search", NOON_MS + HOUR_MS)
+    assert caught.value.bucket == "search"
+
+    await ledger.debit("search", next_pacific_midnight_ms(NOON_MS))
+
+
+async def test_buckets_do_not_touch_each_other() -> None:
+    ledger = ledger_of(MemoryStateLog())
+    await spend(ledger, 3)
+    assert (ledger.left("search", NOON_MS), ledger.left("units", NOON_MS)) == (0, 10)
+
+
+async def test_a_restart_forgets_no_debit() -> None:
+    log = MemoryStateLog()
+    await spend(ledger_of(log), 2)
+    assert ledger_of(log).left("search", NOON_MS) == 1
+
+
+async def test_the_debit_is_durable_when_it_returns() -> None:
+    log = MemoryStateLog()
+    await ledger_of(log).debit("search", NOON_MS)
+    assert log.values == {b"ledger/search/2026-06-01": b'{"used":1}'}
+
+
+async def test_the_servers_word_ends_the_day_across_a_restart() -> None:
+    log = MemoryStateLog()
+    await ledger_of(log).mark_used_up("search", NOON_MS)
+    restarted = ledger_of(log)
+    assert restarted.left("search", NOON_MS) == 0
+    assert restarted.left("search", next_pacific_midnight_ms(NOON_MS)) == 3
+
+
+async def test_a_refusal_right_after_midnight_speaks_of_the_day_before() -> None:
+    """Our clock may be ahead of YouTube's: a whole day must not be lost for that."""
+    midnight_ms = next_pacific_midnight_ms(NOON_MS)
+    ledger = ledger_of(MemoryStateLog())
+    await ledger.mark_used_up("search", midnight_ms + CLOCK_SKEW_MS - 1)
+    assert (ledger.left("search", NOON_MS), ledger.left("search", midnight_ms)) == (0, 3)
+    await ledger.mark_used_up("search", midnight_ms + CLOCK_SKEW_MS)
+    assert ledger.left("search", midnight_ms) == 0
+
+
+async def test_a_larger_limit_counts_at_once() -> None:
+    log = MemoryStateLog()
+    await ledger_of(log).mark_used_up("search", NOON_MS)
+    assert ledger_of(log, calls=5).left("search", NOON_MS) == 2
+
+
+async def test_an_unreadable_ledger_counts_as_spent() -> None:
+    log = MemoryStateLog()
+    log.values[b"ledger/search/2026-06-01"] = b"\xff not json"
+    assert ledger_of(log).left("search", NOON_MS) == 0
+    with pytest.raises(QuotaExhausted):
+        await ledger_of(log).debit("search", NOON_MS)
