@@ -26,6 +26,9 @@ VIDEOS: Final = "/youtube/v3/videos"
 
 PROCESSORS_SOURCE: Final = "/yousync/processors"
 _SPEC: Final = [("ce_specversion", b"1.0"), ("content-type", b"application/json")]
+_UNREADABLE: Final = (KeyError, ValueError, AttributeError, TypeError)
+"""A header is missing or malformed; the last two, for Kafka's headers may be null, whatever a client's types say."""
+
 _OUR_ITEM_TYPE: Final = re.compile(r"io\.yousync\.item\.(fetched|gone)\.v1(\.\d+)?")
 
 
@@ -179,7 +182,7 @@ def read_dead_letter_headers(headers: Headers) -> DeadLetterEnvelope:
             version=said["dl_version"].decode(),
             failed_at_ms=parse_rfc3339_ms(said["dl_failed_at"].decode()),
         )
-    except (KeyError, ValueError) as error:
+    except _UNREADABLE as error:
         raise EnvelopeError(f"not a dead letter: {error!r}") from error
 
 
@@ -188,7 +191,7 @@ def first_failure(headers: Headers, here: str) -> tuple[str, int]:
     said = dict(headers)
     try:
         return said["dl_origin"].decode(), int(said["dl_attempt"]) + 1
-    except (KeyError, ValueError):
+    except _UNREADABLE:
         return here, 1
 
 

@@ -313,7 +313,9 @@ def shown_value(settings: Settings, field: str) -> str:
     """A setting's value as it may be shown to anybody: secrets masked."""
     value = getattr(settings, field)
     if field == "mongodb_uri":
-        return re.sub(r"//[^@/]*@", "//***@", value.get_secret_value())
+        # To the last @, and in the options too: what is shown must be safe for malformed strings as well.
+        uri = re.sub(r"//.*@", "//***@", value.get_secret_value())
+        return re.sub(r"(?i)(password|token[^=&]*)=[^&]*", r"\1=***", uri)
     if isinstance(value, SecretStr):
         return "***"
     if isinstance(value, tuple):

@@ -1,0 +1,1 @@
+"""Read model -> HTTP: pages of videos, newest first, and single videos."""

@@ -1,0 +1,330 @@
+"""The API as a process of its own on the real MongoDB, spoken to over HTTP."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
+
+from contract.read_model import INDEXES, VIDEOS
+from query_api.pagination import encode_cursor
+from query_api.video_reader import MongoVideoReader
+from tests.conftest import Servers
+from tests.fakes.video_documents import Document, make_document, make_id, make_marker
+from yousync.local.mongod import MongodServer, find_mongod
+from yousync.local.server import free_port
+
+pytestmark = pytest.mark.integration
+
+Collection = AsyncIOMotorCollection[dict[str, Any]]
+
+PROGRAM = """
+from contract.settings import load_settings
+from ops.logging import configure_logging
+from query_api.service import run
+configure_logging("info", "json", service="api")
+run(load_settings())
+"""
+PATIENCE_SECONDS = 20
+
+
+@dataclass
+class Api:
+    """The process, and where it listens."""
+
+    process: subprocess.Popen[bytes]
+    log_file: Path
+    url: str
+    admin_url: str
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log_file.read_text().splitlines()]
+
+
+StartApi = Callable[[str, str], Api]
+
+
+@pytest.fixture
+def start_api(tmp_path: Path) -> Iterator[StartApi]:
+    """Starts the API over a database; what still runs at the end is stopped."""
+    started: list[Api] = []
+
+    def start(mongodb_uri: str, database: str) -> Api:
+        log_file = tmp_path / f"api-{len(started)}.log"
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "MONGODB_URI": mongodb_uri,
+            "YOUSYNC_MONGODB_DATABASE": database,
+            "YOUSYNC_API_PORT": "0",
+            "YOUSYNC_ADMIN_PORT": "0",
+        }
+        with log_file.open("wb") as log:
+            process = subprocess.Popen([sys.executable, "-c", PROGRAM], env=environment, cwd=tmp_path, stderr=log)
+        api = Api(process, log_file, "", "")
+        started.append(api)
+        listening = _listening_line(api)
+        api.url = f"http://127.0.0.1:{listening['port']}"
+        api.admin_url = f"http://127.0.0.1:{listening['admin_port']}"
+        return api
+
+    yield start
+    for api in started:
+        api.process.kill()
+        api.process.wait()
+
+
+def _listening_line(api: Api) -> dict[str, Any]:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline and api.process.poll() is None:
+        for line in api.log_file.read_bytes().splitlines():
+            if b'"listening"' in line:
+                return dict(json.loads(line))
+        time.sleep(0.02)
+    raise AssertionError(f"the API did not start: {api.log_file.read_text()}")
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS)) as session:
+        yield session
+
+
+@pytest.fixture
+async def database(servers: Servers) -> AsyncIterator[AsyncIOMotorDatabase[dict[str, Any]]]:
+    """A database of the test's own."""
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(servers.mongodb_uri)
+    name = f"api_{uuid.uuid4().hex}"
+    yield client[name]
+    await client.drop_database(name)
+    client.close()
+
+
+@pytest.fixture
+def own_mongod(tmp_path: Path) -> Iterator[MongodServer]:
+    """A MongoDB for tests that stop it; not running yet."""
+    mongod = MongodServer(tmp_path / "mongod", tmp_path / "mongod.log", free_port(), find_mongod(None))
+    yield mongod
+    mongod.stop()
+
+
+async def _store(videos: Collection, documents: Sequence[Document]) -> None:
+    for index in INDEXES:
+        await videos.create_index(index.keys, name=index.name, **index.options)
+    if documents:
+        await videos.insert_many(documents)
+
+
+async def _store_at(uri: str, database: str, documents: Sequence[Document]) -> None:
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(uri)
+    await _store(client[database][VIDEOS], documents)
+    client.close()
+
+
+async def _status(http: aiohttp.ClientSession, url: str) -> int:
+    async with http.get(url) as answer:
+        return answer.status
+
+
+async def _becomes(http: aiohttp.ClientSession, url: str, status: int) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (found := await _status(http, url)) != status:
+        assert time.monotonic() < deadline, f"{url} still answers {found}"
+        await asyncio.sleep(0.05)
+
+
+async def test_pages_and_cursors_list_the_same_videos_without_the_removed(
+    http: aiohttp.ClientSession, database: AsyncIOMotorDatabase[dict[str, Any]], servers: Servers, start_api: StartApi
+) -> None:
+    removed = {3, 11, 24}
+    stored = [make_marker(number) if number in removed else make_document(number) for number in range(25)]
+    await _store(database[VIDEOS], stored)
+    expected = [make_id(number) for number in reversed(range(25)) if number not in removed]
+    api = start_api(servers.mongodb_uri, database.name)
+
+    by_number: list[str] = []
+    for number in (1, 2, 3, 4):
+        async with http.get(f"{api.url}/v1/videos?page={number}&limit=7") as answer:
+            page = await answer.json()
+        by_number += [item["id"] for item in page["items"]]
+        assert (page["page"], page["limit"], page["total"], page["total_is_exact"]) == (number, 7, 22, True)
+    by_cursor: list[str] = []
+    cursor: str | None = encode_cursor(make_document(999)["k"])
+    while cursor is not None:
+        async with http.get(f"{api.url}/v1/videos?cursor={cursor}&limit=4") as answer:
+            page = await answer.json()
+        by_cursor += [item["id"] for item in page["items"]]
+        assert (page["page"], page["total"], page["complete"]) == (None, 22, True)
+        cursor = page["next_cursor"]
+
+    assert by_number == expected
+    assert by_cursor == expected
+
+
+async def test_bodies_are_the_stored_bytes(
+    http: aiohttp.ClientSession, database: AsyncIOMotorDatabase[dict[str, Any]], servers: Servers, start_api: StartApi
+) -> None:
+    await _store(database[VIDEOS], [make_document(1), make_document(2), make_marker(3)])
+    older, newer = (bytes(make_document(number)["body"]) for number in (1, 2))
+    api = start_api(servers.mongodb_uri, database.name)
+
+    async with http.get(f"{api.url}/v1/videos") as answer:
+        assert answer.headers["Content-Type"] == "application/json"
+        assert await answer.read() == (
+            b'{"items":[' + newer + b"," + older + b'],"page":1,"limit":10,"total":2,'
+            b'"total_is_exact":true,"complete":true,"next_cursor":null}'
+        )
+    async with http.get(f"{api.url}/v1/videos/{make_id(1)}") as answer:
+        assert (answer.status, await answer.read()) == (200, older)
+    assert await _status(http, f"{api.url}/v1/videos/{make_id(3)}") == 404
+    async with http.get(f"{api.admin_url}/metrics") as answer:
+        assert 'yousync_http_requests_total{method="GET",route="/v1/videos",status="200"} 1.0' in await answer.text()
+
+
+async def test_every_read_goes_by_an_index(database: AsyncIOMotorDatabase[dict[str, Any]], servers: Servers) -> None:
+    await _store(database[VIDEOS], [*map(make_document, range(300)), *map(make_marker, range(300, 400))])
+    reader = MongoVideoReader(servers.mongodb_uri, database.name)
+    await database.command("profile", 2)
+
+    listed = await reader.list_videos(limit=11)
+    await reader.list_videos(limit=11, skip=200)
+    await reader.list_videos(limit=11, after=listed[-1].sort_key)
+    await reader.count_videos()
+    await reader.find_video(make_id(1))
+
+    await database.command("profile", 0)
+    reader.close()
+    ran = (
+        await database["system.profile"].find({"ns": f"{database.name}.{VIDEOS}", "appName": "yousync-api"}).to_list(99)
+    )
+    assert len(ran) == 5
+    assert all(0 < operation["command"]["maxTimeMS"] <= 2000 for operation in ran)
+    for operation in ran:
+        stages, indexes = _plan(await _explain(database, operation["command"]))
+        assert not stages & {"COLLSCAN", "SORT"}, stages
+        assert indexes == {"_id_" if "_id" in str(operation["command"].get("filter")) else "newest_first"}
+    assert sorted(operation["docsExamined"] for operation in ran) == [0, 1, 11, 11, 11]
+
+
+async def _explain(database: AsyncIOMotorDatabase[dict[str, Any]], command: Mapping[str, Any]) -> Mapping[str, Any]:
+    asked = {name: value for name, value in command.items() if name not in {"lsid", "$db", "maxTimeMS"}}
+    return await database.command({"explain": asked, "verbosity": "queryPlanner"})
+
+
+def _plan(explained: Any) -> tuple[set[str], set[str]]:
+    """Names of all stages and of all indexes, however deep."""
+    stages, indexes, rest = set(), set(), [explained]
+    while rest:
+        node = rest.pop()
+        if isinstance(node, list):
+            rest += node
+        elif isinstance(node, Mapping):
+            stages |= {node["stage"]} if isinstance(node.get("stage"), str) else set()
+            indexes |= {node["indexName"]} if "indexName" in node else set()
+            indexes |= {"_id_"} if node.get("stage") == "IDHACK" else set()
+            rest += node.values()
+    return stages, indexes
+
+
+async def test_it_starts_without_mongodb_and_recovers_alone_whatever_happens_to_it(
+    http: aiohttp.ClientSession, own_mongod: MongodServer, start_api: StartApi
+) -> None:
+    api = start_api(own_mongod.uri, "read")
+    await _assert_away(http, api)
+
+    own_mongod.start()
+    await _becomes(http, f"{api.url}/v1/videos", 200)
+    await _becomes(http, f"{api.admin_url}/readyz", 200)
+    await _store_at(own_mongod.uri, "read", [make_document(1)])
+    own_mongod.pause()
+    await _assert_away(http, api)
+    own_mongod.resume()
+    await _becomes(http, f"{api.url}/v1/videos", 200)
+    own_mongod.kill()
+    await _assert_away(http, api)
+    own_mongod.start()
+    await _becomes(http, f"{api.url}/v1/videos/{make_id(1)}", 200)
+
+    events = [line["event"] for line in api.log_lines()]
+    assert events.count("read model away") == events.count("read model back") == 3
+    assert "Traceback" not in api.log_file.read_text()
+
+
+async def _assert_away(http: aiohttp.ClientSession, api: Api) -> None:
+    begun = time.monotonic()
+    for path in ("/v1/videos", f"/v1/videos/{make_id(1)}"):
+        async with http.get(api.url + path) as answer:
+            assert (answer.status, answer.content_type) == (503, "application/problem+json")
+            assert (await answer.json(content_type=None))["status"] == 503
+    async with http.get(f"{api.admin_url}/readyz") as answer:
+        assert answer.status == 503
+        assert "MongoDB does not answer: " in (await answer.json())["faults"]["mongodb"]
+    assert await _status(http, f"{api.admin_url}/livez") == 200
+    assert await _status(http, f"{api.url}/v1/videos?page=0") == 400
+    assert time.monotonic() - begun < 12
+
+
+async def test_a_crowd_is_answered_in_seconds_while_mongodb_is_away(
+    http: aiohttp.ClientSession, start_api: StartApi
+) -> None:
+    api = start_api(f"mongodb://127.0.0.1:{free_port()}", "read")
+    begun = time.monotonic()
+
+    statuses = await asyncio.gather(*(_status(http, f"{api.url}/v1/videos") for _ in range(90)))
+
+    assert set(statuses) == {503}
+    assert time.monotonic() - begun < 10
+    assert [line["event"] for line in api.log_lines()].count("read model away") == 1
+    assert "Traceback" not in api.log_file.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_told_to_stop_it_finishes_what_it_began_and_takes_nothing_new(
+    http: aiohttp.ClientSession, own_mongod: MongodServer, start_api: StartApi, number: signal.Signals
+) -> None:
+    own_mongod.start()
+    await _store_at(own_mongod.uri, "read", [make_document(1)])
+    api = start_api(own_mongod.uri, "read")
+    await _becomes(http, f"{api.url}/v1/videos", 200)
+    own_mongod.pause()
+    slow = asyncio.create_task(http.get(f"{api.url}/v1/videos").__aenter__())
+    await asyncio.sleep(0.3)
+
+    api.process.send_signal(number)
+    await asyncio.sleep(0.3)
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await _status(http, f"{api.url}/v1/videos")
+    assert await _status(http, f"{api.admin_url}/livez") == 200
+    own_mongod.resume()
+    answer = await slow
+
+    assert answer.status == 200
+    assert (await answer.json())["total"] == 1
+    assert await asyncio.to_thread(api.process.wait, 5) == 0
+    assert [line["event"] for line in api.log_lines()][-2:] == ["stopping", "stopped"]
+
+
+async def test_a_client_that_never_reads_delays_the_stop_only_so_long(
+    http: aiohttp.ClientSession, database: AsyncIOMotorDatabase[dict[str, Any]], servers: Servers, start_api: StartApi
+) -> None:
+    await _store(database[VIDEOS], [make_document(number) for number in range(200)])
+    api = start_api(servers.mongodb_uri, database.name)
+    with socket.create_connection(("127.0.0.1", int(api.url.rpartition(":")[2]))) as client:
+        client.sendall(b"GET /v1/videos?limit=100 HTTP/1.1\r\nHost: x\r\n\r\n" * 500)
+        await asyncio.sleep(1)
+
+        api.process.terminate()
+
+        assert await asyncio.to_thread(api.process.wait, 20) == 0

@@ -1,0 +1,141 @@
+"""Settings: read from the environment, refused all at once, shown without secrets."""
+
+from pathlib import Path
+
+import pytest
+
+from contract.settings import (
+    Settings,
+    SettingsError,
+    environment_name,
+    load_settings,
+    require_for_polling,
+    shown_value,
+)
+
+KEY = "AIza" + "x" * 35
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for field in Settings.model_fields:
+        monkeypatch.delenv(environment_name(field), raising=False)
+    monkeypatch.delenv("YOUTUBE_KEY", raising=False)
+
+
+def test_without_any_setting_all_have_their_defaults() -> None:
+    settings = load_settings()
+
+    assert settings.youtube_api_key is None
+    assert (settings.poll_seconds, settings.overlap_seconds) == (10, 21_600)
+    assert (settings.search_calls_per_day, settings.units_per_day) == (100, 10_000)
+    assert (settings.api_host, settings.api_port) == ("127.0.0.1", 8080)
+
+
+def test_the_environment_goes_before_the_file_and_arguments_before_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("YOUSYNC_API_PORT=1\nYOUSYNC_ADMIN_PORT=2\nYOUSYNC_SIMULATOR_PORT=3\n")
+    monkeypatch.setenv("YOUSYNC_ADMIN_PORT", "20")
+    monkeypatch.setenv("YOUSYNC_SIMULATOR_PORT", "30")
+
+    settings = load_settings(simulator_port=300)
+
+    assert (settings.api_port, settings.admin_port, settings.simulator_port) == (1, 20, 300)
+
+
+def test_every_fault_is_in_one_message_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YOUSYNC_API_PORT", "70000")
+    monkeypatch.setenv("YOUSYNC_POLL_SECONDS", "soon")
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "nowhere")
+    monkeypatch.setenv("YOUSYNC_LOG_LEVEL", "loud")
+    monkeypatch.setenv("YOUSYNC_QUERIES", "t" * 201)
+
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+
+    lines = str(refused.value).splitlines()
+    assert sorted(line.split(":")[0] for line in lines) == [
+        "KAFKA_BOOTSTRAP_SERVERS",
+        "YOUSYNC_API_PORT",
+        "YOUSYNC_LOG_LEVEL",
+        "YOUSYNC_POLL_SECONDS",
+        "YOUSYNC_QUERIES",
+    ]
+    assert "65535 (it is '70000')" in str(refused.value)
+
+
+def test_a_wrong_connection_string_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONGODB_URI", "http://user:hidden@host")
+
+    with pytest.raises(SettingsError, match=r"MONGODB_URI: .*mongodb://") as refused:
+        load_settings()
+
+    assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["YOUTUBE_API_KEY", "YOUTUBE_KEY"])
+def test_the_key_has_two_names_and_is_never_shown(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, KEY)
+
+    settings = load_settings()
+
+    assert settings.youtube_api_key is not None
+    assert settings.youtube_api_key.get_secret_value() == KEY
+    assert shown_value(settings, "youtube_api_key") == "***"
+    assert KEY not in repr(settings)
+
+
+def test_empty_variables_count_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YOUTUBE_API_KEY", "")
+    monkeypatch.setenv("YOUSYNC_API_PORT", "")
+
+    assert load_settings() == load_settings(api_port=8080)
+
+
+@pytest.mark.parametrize(
+    ("text", "queries"),
+    [
+        ("tea", ("tea",)),
+        ("tea;coffee", ("tea", "coffee")),
+        (" tea  time \n\ncoffee;;tea time; ", ("tea time", "coffee")),
+        ("*", ("*",)),
+        (" ; \n", ()),
+    ],
+)
+def test_queries_are_separated_by_newline_or_semicolon(text: str, queries: tuple[str, ...]) -> None:
+    assert load_settings(queries=text).queries == queries
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("mongodb://127.0.0.1:27017", "mongodb://127.0.0.1:27017"),
+        ("mongodb://user:hidden@a:1,b:2/x?tls=true", "mongodb://***@a:1,b:2/x?tls=true"),
+        ("mongodb://user:hid/den@a", "mongodb://***@a"),
+        ("mongodb://user:hid@den@a", "mongodb://***@a"),
+        (
+            "mongodb://a/?tlsCertificateKeyFilePassword=hidden&tls=true",
+            "mongodb://a/?tlsCertificateKeyFilePassword=***&tls=true",
+        ),
+    ],
+)
+def test_connection_strings_are_shown_without_their_passwords(uri: str, shown: str) -> None:
+    assert shown_value(load_settings(mongodb_uri=uri), "mongodb_uri") == shown
+
+
+def test_polling_needs_a_key_and_queries_and_says_so_at_once() -> None:
+    with pytest.raises(SettingsError) as refused:
+        require_for_polling(load_settings())
+
+    assert [line.split(":")[0] for line in str(refused.value).splitlines()] == ["YOUTUBE_API_KEY", "YOUSYNC_QUERIES"]
+    assert require_for_polling(load_settings(youtube_api_key=KEY, queries="tea")) == ("tea",)
+
+
+def test_every_setting_is_described_and_says_its_unit() -> None:
+    for field, info in Settings.model_fields.items():
+        assert info.description, field
+        if info.annotation in (float, int):
+            assert environment_name(field).rsplit("_", maxsplit=1)[-1] in {
+                *("SECONDS", "DAY", "PARTITIONS", "REPLICATION", "SHARE", "CONSECUTIVE", "PORT"),
+                *("RATE", "BACKLOG", "SEED"),
+            }, field
