@@ -1,0 +1,1 @@
+"""The command line, and everything that one machine needs to run the whole pipeline."""

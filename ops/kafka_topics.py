@@ -1,0 +1,191 @@
+"""Topics on the brokers: wait for Kafka, create what is missing, and say what differs from the contract."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import msgspec
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from contract.topics import TopicSpec
+from ops.logging import get_logger
+
+_RETRY_SECONDS: Final = 0.25
+_REMIND_SECONDS: Final = 10.0
+_CONNECT_SECONDS: Final = 2.0
+
+_log = get_logger(__name__)
+
+
+class TopicsError(Exception):
+    """Topics are missing or cannot be used; one sentence that names the remedy."""
+
+
+class FoundTopic(msgspec.Struct, frozen=True):
+    """One topic as the brokers have it."""
+
+    partitions: int
+    config: Mapping[str, str]
+
+
+async def wait_for_kafka(bootstrap: str) -> None:
+    """Return when the brokers answer metadata; waits for ever, with a line at first and every 10 s."""
+    reminded_at: float | None = None
+    while not await _answers(bootstrap):
+        now = time.monotonic()
+        if reminded_at is None or now - reminded_at >= _REMIND_SECONDS:
+            reminded_at = now
+            _log.warning("waiting for Kafka: it does not answer", setting="KAFKA_BOOTSTRAP_SERVERS", address=bootstrap)
+        await asyncio.sleep(_RETRY_SECONDS)
+    if reminded_at is not None:
+        _log.info("Kafka answers", address=bootstrap)
+
+
+async def create_missing_topics(bootstrap: str, specs: Sequence[TopicSpec], replication: int) -> list[str]:
+    """Create the topics that are not there, and return their names once the brokers show them.
+
+    Raises:
+        TopicsError: the brokers refuse one.
+    """
+    async with _admin(bootstrap) as admin:
+        existing = await admin.list_topics()
+        missing = [spec for spec in specs if spec.name not in existing]
+        if not missing:
+            return []
+        response = await admin.create_topics(
+            [NewTopic(spec.name, spec.partitions, replication, topic_configs=spec.config) for spec in missing]
+        )
+        for name, code, message in response.topic_errors:
+            if code not in (0, TopicAlreadyExistsError.errno):
+                raise TopicsError(f"Kafka refuses to create topic {name}: {message or for_code(code).__name__}")
+        await _wait_until_listed(admin, [spec.name for spec in missing])
+    return [spec.name for spec in missing]
+
+
+async def topic_faults(bootstrap: str, specs: Sequence[TopicSpec]) -> list[str]:
+    """One sentence for each topic that is missing or has another partition count, and each drifted setting."""
+    found = await _find_topics(bootstrap, specs)
+    return [
+        fault
+        for spec in specs
+        for fault in [*size_faults(spec, found.get(spec.name)), *drift_faults(spec, found.get(spec.name))]
+    ]
+
+
+async def require_topics(bootstrap: str, specs: Sequence[TopicSpec]) -> None:
+    """Return when every topic exists with its partition count; drifted settings are not looked at.
+
+    Raises:
+        TopicsError: one is missing or has another partition count.
+    """
+    found = await _find_topics(bootstrap, specs)
+    faults = [fault for spec in specs for fault in size_faults(spec, found.get(spec.name))]
+    if faults:
+        raise TopicsError(
+            f"The topics at {bootstrap} (KAFKA_BOOTSTRAP_SERVERS) cannot be used: {'; '.join(faults)}. "
+            "Create the missing ones with `yousync topics`; "
+            "a partition count must equal YOUSYNC_TOPIC_PARTITIONS (the dead letters and the state have one)."
+        )
+
+
+def size_faults(spec: TopicSpec, found: FoundTopic | None) -> list[str]:
+    """What makes a topic unusable, in sentences without a full stop."""
+    if found is None:
+        return [f"topic {spec.name} is missing"]
+    if found.partitions != spec.partitions:
+        return [f"topic {spec.name} has {found.partitions} partitions, wanted are {spec.partitions}"]
+    return []
+
+
+def drift_faults(spec: TopicSpec, found: FoundTopic | None) -> list[str]:
+    """Settings of an existing topic that differ from the contract's."""
+    if found is None:
+        return []
+    return [
+        f"topic {spec.name}: {name} is {found.config.get(name, 'not set')}, wanted is {wanted}"
+        for name, wanted in spec.config.items()
+        if found.config.get(name) != wanted
+    ]
+
+
+@asynccontextmanager
+async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        await admin.start()
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def _answers(bootstrap: str) -> bool:
+    # The plain connection first: aiokafka logs an error for each address that refuses.
+    if not await _accepts_connection(bootstrap):
+        return False
+    try:
+        async with _admin(bootstrap) as admin:
+            return bool((await admin.describe_cluster())["brokers"])
+    except (KafkaError, OSError, TimeoutError):
+        return False
+
+
+async def _accepts_connection(bootstrap: str) -> bool:
+    for address in bootstrap.split(","):
+        host, _, port = address.rpartition(":")
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), _CONNECT_SECONDS)
+        except (OSError, TimeoutError):
+            continue
+        writer.close()
+        return True
+    return False
+
+
+async def _wait_until_listed(admin: AIOKafkaAdminClient, names: Sequence[str]) -> None:
+    """A created topic is shown by every broker a moment later, and led a moment after that."""
+    for _ in range(100):
+        topics = await admin.describe_topics()
+        ready = {
+            topic["topic"]
+            for topic in topics
+            if topic["partitions"] and all(partition["error_code"] == 0 for partition in topic["partitions"])
+        }
+        if ready.issuperset(names):
+            return
+        await asyncio.sleep(0.1)
+    raise TopicsError("Kafka created the topics but does not show them after 10 s: try `yousync topics` again")
+
+
+async def _find_topics(bootstrap: str, specs: Sequence[TopicSpec]) -> dict[str, FoundTopic]:
+    async with _admin(bootstrap) as admin:
+        # All topics are asked for: naming a missing one could create it on brokers that allow that.
+        wanted = {spec.name for spec in specs}
+        partitions = {
+            topic["topic"]: len(topic["partitions"])
+            for topic in await admin.describe_topics()
+            if topic["topic"] in wanted
+        }
+        configs = await _configs(admin, sorted(partitions)) if partitions else {}
+    return {name: FoundTopic(count, configs.get(name, {})) for name, count in partitions.items()}
+
+
+async def _configs(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+    configs: dict[str, dict[str, str]] = {}
+    for response in responses:
+        for resource in response.to_object()["resources"]:
+            if resource["error_code"]:
+                raise TopicsError(
+                    f"Kafka does not tell the settings of {resource['resource_name']}: "
+                    f"{resource['error_message'] or for_code(resource['error_code']).__name__}"
+                )
+            configs[resource["resource_name"]] = _values(resource["config_entries"])
+    return configs
+
+
+def _values(entries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    return {entry["config_names"]: entry["config_value"] for entry in entries}

@@ -1,0 +1,300 @@
+"""The compose file, the Dockerfile, the settings and the command line must agree; no engine is needed to see that."""
+
+import copy
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from contract.settings import Settings, environment_name, load_settings, shown_value
+from yousync.cli import app
+from yousync.local.kafka_jars import recorded_jars
+
+ROOT = Path(__file__).parents[2]
+OURS = {"topics", "producer", "processor", "api"}
+VARIABLES = {environment_name(field): field for field in Settings.model_fields}
+REFERENCE = re.compile(r"\$\{(\w+)(?::([-?])((?:[^${}]|\$\{[^}]*\})*))?\}")
+
+Compose = dict[str, Any]
+
+
+def read_compose() -> Compose:
+    compose: Compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return compose
+
+
+def read_dockerfile() -> str:
+    return (ROOT / "Dockerfile").read_text()
+
+
+def test_deployment_files_agree() -> None:
+    assert deployment_faults(read_compose(), read_dockerfile()) == []
+
+
+def deployment_faults(compose: Compose, dockerfile: str) -> list[str]:
+    """Every disagreement, one a line."""
+    services = compose["services"]
+    if set(services) != OURS | {"kafka", "mongodb"}:
+        return [f"services are {sorted(services)}"]
+    return [
+        *_command_faults(services),
+        *_variable_faults(services),
+        *_address_faults(services),
+        *_port_faults(services),
+        *_start_faults(services),
+        *_volume_faults(compose, dockerfile),
+        *_user_faults(services, dockerfile),
+        *_image_faults(services),
+        *_dockerfile_faults(dockerfile),
+    ]
+
+
+def _command_faults(services: Compose) -> list[str]:
+    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    return [
+        f"{name}: no command {services[name]['command']}"
+        for name in OURS
+        if services[name]["command"] != [name] or name not in known
+    ]
+
+
+def _variable_faults(services: Compose) -> list[str]:
+    faults = []
+    for name in OURS:
+        for variable, value in services[name]["environment"].items():
+            if variable not in VARIABLES:
+                faults.append(f"{name}: {variable} is no setting")
+            faults += [f"{name}: {fault}" for fault in _reference_faults(variable, str(value))]
+    required = services["producer"]["environment"]
+    if not {"YOUTUBE_API_KEY", "YOUSYNC_QUERIES"} <= set(required):
+        faults.append("producer: no key or no queries")
+    faults += [
+        f"{name}: has the key" for name in OURS - {"producer"} if "YOUTUBE_API_KEY" in services[name]["environment"]
+    ]
+    return faults
+
+
+def _reference_faults(variable: str, value: str) -> list[str]:
+    """A value taken from the user's environment must be of the same name, with the settings' own default."""
+    match = REFERENCE.fullmatch(value)
+    if match is None:
+        return []
+    name, kind, default = match.groups()
+    if name != variable:
+        return [f"{variable} is taken from {name}"]
+    wanted = shown_value(load_defaults(), VARIABLES[variable]) if variable in VARIABLES else ""
+    if kind == "-" and not default.startswith("${") and default != wanted:
+        return [f"{variable} has the default {default}, the settings say {wanted}"]
+    return []
+
+
+def load_defaults() -> Settings:
+    return Settings.model_construct()
+
+
+def _address_faults(services: Compose) -> list[str]:
+    faults = []
+    listeners = services["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"].split(",")
+    inside = f"INTERNAL://{services['api']['environment']['KAFKA_BOOTSTRAP_SERVERS']}"
+    if inside not in listeners:
+        faults.append(f"Kafka does not advertise {inside}")
+    for listener in listeners:
+        name, _, address = listener.partition("://")
+        port = address.rpartition(":")[2]
+        if f"{name}://:{port}" not in services["kafka"]["environment"]["KAFKA_LISTENERS"].split(","):
+            faults.append(f"Kafka does not listen for {listener}")
+    if services["api"]["environment"]["MONGODB_URI"] != "mongodb://mongodb:27017":
+        faults.append("MONGODB_URI does not name the service mongodb")
+    return faults
+
+
+def _port_faults(services: Compose) -> list[str]:
+    faults = []
+    published = {name: services[name]["ports"] for name in services if services[name].get("ports")}
+    if set(published) != {"api", "kafka"}:
+        faults.append(f"published are the ports of {sorted(published)}")
+    api_port = services["api"]["environment"]["YOUSYNC_API_PORT"]
+    if not all(str(port).endswith(f":{api_port}") for port in published.get("api", [""])):
+        faults.append("the published port is not the one that the API listens on")
+    for name in OURS:
+        admin_port = services[name]["environment"]["YOUSYNC_ADMIN_PORT"]
+        health = services[name]["healthcheck"]
+        if name == "topics":
+            continue
+        if f"127.0.0.1:{admin_port}/readyz" not in str(health.get("test")):
+            faults.append(f"{name}: its health check does not ask its admin port {admin_port}")
+    return faults
+
+
+def _start_faults(services: Compose) -> list[str]:
+    wanted = {
+        "topics": {"kafka": "service_healthy"},
+        "producer": {"topics": "service_completed_successfully"},
+        "processor": {"mongodb": "service_healthy", "topics": "service_completed_successfully"},
+        "api": {"mongodb": "service_healthy"},
+    }
+    faults = []
+    for name, conditions in wanted.items():
+        found = {other: how["condition"] for other, how in services[name].get("depends_on", {}).items()}
+        if found != conditions:
+            faults.append(f"{name}: waits for {found}")
+        for other, condition in found.items():
+            if condition == "service_healthy" and "test" not in services[other].get("healthcheck", {}):
+                faults.append(f"{name}: {other} has no health check")
+    return faults
+
+
+def _volume_faults(compose: Compose, dockerfile: str) -> list[str]:
+    used = {
+        name: [volume.split(":") for volume in service.get("volumes", [])]
+        for name, service in compose["services"].items()
+    }
+    faults = [f"{name}: has no volume" for name in ("kafka", "mongodb", "processor") if not used[name]]
+    declared = set(compose["volumes"])
+    mounted = {volume for volumes in used.values() for volume, _ in volumes}
+    if mounted != declared:
+        faults.append(f"volumes declared are {sorted(declared)}, used {sorted(mounted)}")
+    home = re.search(r"YOUSYNC_HOME=(\S+)", dockerfile)
+    if home and any(path != home[1] for _, path in used["processor"]):
+        faults.append(f"processor: its volume is not at YOUSYNC_HOME, {home[1]}")
+    log_folder = compose["services"]["kafka"]["environment"]["KAFKA_LOG_DIRS"]
+    if any(path != log_folder for _, path in used["kafka"]):
+        faults.append("kafka: its volume is not where it keeps its logs")
+    return faults
+
+
+def _user_faults(services: Compose, dockerfile: str) -> list[str]:
+    faults = [
+        f"{name}: does not run as a plain user"
+        for name in ("kafka", "mongodb")
+        if services[name].get("user") in {None, "root", "0", 0}
+    ]
+    users = re.findall(r"^USER (\S+)", dockerfile, re.MULTILINE)
+    if not users or users[-1].split(":")[0] in {"root", "0"}:
+        faults.append("the image runs as root")
+    faults += [f"{name}: overrides the image's user" for name in OURS if "user" in services[name]]
+    return faults
+
+
+def _image_faults(services: Compose) -> list[str]:
+    kafka = next(jar.coordinate for jar in recorded_jars() if jar.coordinate.startswith("org.apache.kafka:kafka_"))
+    images = {"kafka": f"apache/kafka:{kafka.rpartition(':')[2]}", "mongodb": "mongo:8"}
+    return [
+        f"{name}: is {services[name]['image']}" for name, image in images.items() if services[name]["image"] != image
+    ]
+
+
+def _dockerfile_faults(dockerfile: str) -> list[str]:
+    faults = []
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    for source in re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, re.MULTILINE):
+        faults += [f"COPY {path}: no such file" for path in source.split() if not (ROOT / path).exists()]
+    packages = {package.split(".")[0] for package in project["tool"]["setuptools"]["packages"]}
+    copied = set(re.findall(r"^COPY (\w+) \1$", dockerfile, re.MULTILINE))
+    if copied != packages:
+        faults.append(f"the image has the packages {sorted(copied)}, the project {sorted(packages)}")
+    if not re.search(r"--require-hashes -r requirements/runtime\.txt", dockerfile):
+        faults.append("requirements/runtime.txt is not installed with its hashes")
+    for version in re.findall(r"^FROM python:3\.(\d+)-slim", dockerfile, re.MULTILINE) or ["0"]:
+        if not 11 <= int(version) <= 13:
+            faults.append(f"the image's Python is 3.{version}")
+    if 'ENTRYPOINT ["yousync"]' not in dockerfile or "yousync" not in project["project"]["scripts"]:
+        faults.append("the entry point is not yousync")
+    for variable in re.findall(r"\b(YOUSYNC_\w+|KAFKA_\w+|MONGODB_\w+)=", dockerfile):
+        if variable not in VARIABLES:
+            faults.append(f"Dockerfile: {variable} is no setting")
+    return faults
+
+
+Change = Callable[[Compose], None]
+
+
+def _at(*path: str, value: Any) -> Change:
+    def change(compose: Compose) -> None:
+        place = compose
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (_at("services", "api", "command", value=["serve"]), "api: no command"),
+        (_at("services", "api", "environment", "YOUSYNC_API_HOSTS", value="x"), "YOUSYNC_API_HOSTS is no setting"),
+        (_at("services", "api", "environment", "YOUTUBE_API_KEY", value="x"), "api: has the key"),
+        (
+            _at("services", "producer", "environment", "YOUSYNC_POLL_SECONDS", value="${YOUSYNC_POLL_SECONDS:-5}"),
+            "default 5",
+        ),
+        (_at("services", "producer", "environment", "YOUSYNC_POLL_SECONDS", value="${POLL:-10.0}"), "taken from POLL"),
+        (_at("services", "kafka", "environment", "KAFKA_LISTENERS", value="HOST://:9092"), "does not listen"),
+        (_at("services", "api", "environment", "KAFKA_BOOTSTRAP_SERVERS", value="kafka:9"), "does not advertise"),
+        (_at("services", "api", "environment", "MONGODB_URI", value="mongodb://db"), "MONGODB_URI"),
+        (_at("services", "processor", "ports", value=["9090:9090"]), "published are the ports"),
+        (_at("services", "api", "environment", "YOUSYNC_API_PORT", value=8081), "not the one that the API listens on"),
+        (_at("services", "api", "environment", "YOUSYNC_ADMIN_PORT", value=9), "health check does not ask"),
+        (_at("services", "producer", "depends_on", value={}), "producer: waits for"),
+        (_at("services", "mongodb", "healthcheck", value={}), "mongodb has no health check"),
+        (_at("services", "mongodb", "volumes", value=[]), "mongodb: has no volume"),
+        (_at("services", "processor", "volumes", value=["processor-data:/data"]), "not at YOUSYNC_HOME"),
+        (_at("volumes", "more", value=None), "volumes declared"),
+        (_at("services", "mongodb", "user", value="root"), "does not run as a plain user"),
+        (_at("services", "kafka", "image", value="apache/kafka:4.2.0"), "kafka: is apache/kafka:4.2.0"),
+        (_at("services", "worker", value={}), "services are"),
+    ],
+)
+def test_a_changed_compose_file_is_noticed(change: Change, fault: str) -> None:
+    compose = copy.deepcopy(read_compose())
+    change(compose)
+
+    assert any(fault in found for found in deployment_faults(compose, read_dockerfile()))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("USER 10001:10001", "USER root", "runs as root"),
+        ("COPY ops ops\n", "", "the image has the packages"),
+        ("requirements/runtime.txt requirements/", "requirements/other.txt requirements/", "no such file"),
+        ("--require-hashes ", "", "with its hashes"),
+        ("FROM python:3.12-slim\n", "FROM python:3.10-slim\n", "Python is 3.10"),
+        ('ENTRYPOINT ["yousync"]', 'ENTRYPOINT ["sh"]', "entry point"),
+        ("YOUSYNC_API_HOST=", "YOUSYNC_HOST=", "YOUSYNC_HOST is no setting"),
+        ("YOUSYNC_HOME=/var/lib/yousync", "YOUSYNC_HOME=/data", "not at YOUSYNC_HOME"),
+    ],
+)
+def test_a_changed_dockerfile_is_noticed(old: str, new: str, fault: str) -> None:
+    dockerfile = read_dockerfile()
+    assert old in dockerfile
+
+    assert any(fault in found for found in deployment_faults(read_compose(), dockerfile.replace(old, new)))
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_each_services_environment_makes_valid_settings(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"YOUTUBE_API_KEY": "key", "YOUSYNC_QUERIES": "tea;coffee"}
+    for variable, value in read_compose()["services"][name]["environment"].items():
+        monkeypatch.setenv(variable, REFERENCE.sub(lambda m: given.get(m[1], m[3] or ""), str(value)))
+
+    settings = load_settings()
+
+    assert settings.kafka_bootstrap_servers == "kafka:19092"
+    if name == "producer":
+        assert settings.queries == ("tea", "coffee")
+
+
+def test_env_example_names_every_setting_with_its_default() -> None:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    defaults = load_defaults()
+
+    assert [line for line in lines if re.match(r"#\w+=", line)] == [
+        f"#{variable}={shown_value(defaults, field)}" for variable, field in VARIABLES.items()
+    ]
+    assert not [line for line in lines if line and not line.startswith("#")]

