@@ -306,7 +306,7 @@ def _end(message: str, code: int) -> None:
 def main() -> None:
     """The console script."""
     with _one_sentence():
-        app()
+        app(prog_name="yousync")
 
 
 if __name__ == "__main__":
