@@ -12,7 +12,7 @@ COPY producer producer
 COPY query_api query_api
 COPY simulator simulator
 COPY yousync yousync
-RUN /opt/yousync/bin/pip install --no-cache-dir --no-deps .
+RUN /opt/yousync/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.12-slim
 RUN groupadd --gid 10001 yousync \

@@ -40,7 +40,7 @@ bench: $(VENV)/.dev ## the benchmarks, ours and a baseline side by side
 	@for b in bench/bench_*.py; do $(BIN)/python $$b $(ARGS) || exit 1; done
 
 lock: $(VENV)/.dev ## resolve pyproject.toml into requirements/*.txt, hashed
-	@for set in runtime: local:--extra=local dev:--extra=local,--extra=dev; do \
+	@for set in runtime:--extra=build local:--extra=build,--extra=local dev:--extra=build,--extra=local,--extra=dev; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	    $$(echo $${set#*:} | tr ',' ' ') pyproject.toml -o requirements/$${set%%:*}.txt || exit 1; done
 

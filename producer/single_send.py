@@ -49,7 +49,7 @@ class SingleSendHttp(httplib2.Http):
         method: str = "GET",
         body: Any = None,
         headers: Any = None,
-        redirections: int = 0,
+        redirections: int = httplib2.DEFAULT_MAX_REDIRECTS,
         connection_type: Any = None,
     ) -> Any:
         """As in httplib2; `connection_type` is chosen here."""

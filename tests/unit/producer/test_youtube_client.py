@@ -159,7 +159,7 @@ FAULTS: dict[str, tuple[Answer, type[YouTubeError]]] = {
         YouTubeUnavailable,
     ),
     "204": (sends(b"HTTP/1.1 204 No Content\r\n\r\n"), YouTubeUnavailable),
-    "redirect": (sends(http_answer(b"", 302, "Location: /elsewhere\r\n")), YouTubeUnavailable),
+    "redirect": (sends(http_answer(b"", 302, "Location: /elsewhere\r\nConnection: close\r\n")), YouTubeUnavailable),
     "401": (sends(http_answer(b"{}", 401, 'WWW-Authenticate: Basic realm="x"\r\n')), InvalidCredentials),
     "500": (sends(http_answer(error_body(500, "backendError", "Backend Error"), 500)), YouTubeUnavailable),
     "502, HTML": (sends(http_answer(b"<html>", 502)), YouTubeUnavailable),
