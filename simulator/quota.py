@@ -16,7 +16,7 @@ PACIFIC: Final = ZoneInfo("America/Los_Angeles")
 def pacific_day_start(now_ms: int) -> int:
     """Seconds since 1970 of the last midnight in America/Los_Angeles: 07:00 or 08:00 UTC."""
     moment = datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(PACIFIC)
-    return int(moment.replace(hour=0, minute=0, second=0, microsecond=0, fold=0).timestamp())
+    return int(moment.replace(hour=0, minute=0, second=0, microsecond=0).timestamp())
 
 
 class Quota:

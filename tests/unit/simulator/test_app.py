@@ -103,9 +103,9 @@ async def test_the_two_quotas_run_out_apart_with_their_own_bodies(serve: Serve) 
 
 
 async def test_a_wrong_call_costs_and_a_wrong_key_does_not(serve: Serve) -> None:
-    async with serve(quota=Quota(search_calls_per_day=1, units_per_day=1)) as client:
-        async with client.get(SEARCH, params={**ASK, "key": "invalid"}) as answer:
-            assert answer.status == 400
+    once = always("key_invalid", times=1)
+    async with serve(quota=Quota(search_calls_per_day=1, units_per_day=1), faults=once) as client:
+        assert reason((await get(client))[1]) == "badRequest"
         assert (await get(client, publishedAfter="yesterday"))[0] == 400
         assert (await get(client))[0] == 429
 

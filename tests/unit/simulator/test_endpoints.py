@@ -287,7 +287,8 @@ def test_foreign_kinds_stand_between_the_videos_and_displace_none(tmp_path: Path
     kinds = {item["id"]["kind"] for page in found for item in page["items"]}
     assert kinds == {"youtube#video", "youtube#channel", "youtube#playlist"}
     assert [id_ for id_ in ids(*found) if id_] == [f"video{number:06d}" for number in range(119, -1, -1)]
-    assert len(pages(published(tmp_path / "one", 3, faults=always("foreign_kinds")), maxResults="1")) == 3
+    one_by_one = pages(published(tmp_path / "one", 3, faults=always("foreign_kinds")), maxResults="1")
+    assert [len(page["items"]) for page in one_by_one] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,17 @@ def test_no_excerpt_is_longer_than_171_characters(text: str, times: int, word: s
     assert len(responses.excerpt(text * times, [word])) <= 171
 
 
+@pytest.mark.parametrize("before", range(40, 260, 7))
+@pytest.mark.parametrize("after", [0, 60, 90, 105, 120, 400])
+def test_an_excerpt_from_the_middle_is_as_short(before: int, after: int) -> None:
+    description = f"{'word ' * (before // 5)}espresso{' more' * (after // 5)}"
+
+    shown = responses.excerpt(description, ["espresso"])
+
+    assert len(shown) <= 171
+    assert "espresso" in shown
+
+
 def test_a_channel_among_the_videos_has_pictures_without_a_size() -> None:
     channel = responses.foreign_item(out(), playlist=False, with_snippet=True)
     playlist = responses.foreign_item(out(), playlist=True, with_snippet=True)

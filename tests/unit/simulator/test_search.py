@@ -28,6 +28,7 @@ def test_words_come_from_title_description_tags_and_channel_in_one_case() -> Non
         ("Tea COFFEE", [Clause((("tea",),)), Clause((("coffee",),))]),
         ('"latte art" tea', [Clause((("latte", "art"),)), Clause((("tea",),))]),
         ("boating|sailing -fishing", [Clause((("boating",), ("sailing",))), Clause((("fishing",),), excluded=True)]),
+        ("-boating|sailing", [Clause((("boating",), ("sailing",)), excluded=True)]),
         ("boating | sailing", [Clause((("boating",), ("sailing",)))]),
         ('-"flat white"', [Clause((("flat", "white"),), excluded=True)]),
         ("state-of-the-art", [Clause((("state", "of", "the", "art"),))]),

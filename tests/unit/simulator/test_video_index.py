@@ -80,6 +80,16 @@ def test_a_limited_search_gives_the_newest_in_full_order(limit: int) -> None:
     assert found == whole[: len(found)]
 
 
+def test_a_second_fuller_than_a_step_is_ordered_as_a_whole() -> None:
+    index = VideoIndex()
+    for number in random.Random(1).sample(range(3000), 3000):
+        index.add(PublishedVideo(video=video(number), published_ms=START_MS, searchable_ms=START_MS))
+
+    found = ids(index.search(None, Window(), START_MS, limit=500))
+
+    assert found == [f"video{number:06d}" for number in range(2999, -1, -1)]
+
+
 def test_both_ends_of_a_window_are_inside_it() -> None:
     index = VideoIndex()
     for number in range(5):
