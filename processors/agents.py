@@ -13,7 +13,7 @@ MAX_WAIT_SECONDS: Final = 0.05
 """A record waits this long at most for others to share its batch."""
 
 Project = Callable[[Sequence[Record]], Awaitable[None]]
-Acknowledged = Callable[[Sequence[Record]], Awaitable[None]]
+Acknowledged = Callable[[], Awaitable[None]]
 
 
 def register_agent(app: faust.App, project: Project, acknowledged: Acknowledged) -> None:
@@ -29,7 +29,7 @@ def register_agent(app: faust.App, project: Project, acknowledged: Acknowledged)
             await project(records)
             for event in events:
                 await stream.ack(event)
-            await acknowledged(records)
+            await acknowledged()
 
     app.agent(raw, name="project_videos")(project_videos)
 

@@ -31,7 +31,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     write: bool
     event: OwedEvent | None
     already_applied: bool
-    records: Sequence[Record]
+    taken: Sequence[Taken]
     refused: Sequence[tuple[Record, Refusal]]
 
 
@@ -82,7 +82,7 @@ def _fold_key(video_id: str, taken: Sequence[Taken], document: Document | None) 
         write=write,
         event=event,
         already_applied=already_applied and not write,
-        records=[one.record for one in taken],
+        taken=taken,
         refused=refused,
     )
 

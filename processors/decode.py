@@ -1,7 +1,6 @@
 """From a raw record's bytes to an item that the fold understands, or to the reason why not.
 
-Rules only. What is accepted and what is refused is `docs/design.md`'s list of dead-letter reasons; the answer
-depends on nothing but the record, so that a live run and a replay refuse the same.
+Rules only. The answer depends on nothing but the record, so that a live run and a replay refuse the same.
 """
 
 import html
@@ -250,7 +249,8 @@ def _from_search(value: bytes, envelope: events.RawEnvelope) -> Item:
         envelope,
         source="search",
         video_id=raw.id.video_id,
-        # Search alone escapes its titles for HTML (youtube-geofind, api-samples: see the simulator's README).
+        # Search alone escapes titles and channel titles for HTML, and does not escape descriptions (as recorded from
+        # the real API: the same title has `&amp;` in search and `&` in videos.list).
         title=html.unescape(snippet.title),
         description=snippet.description,
         channel_id=snippet.channel_id,

@@ -16,6 +16,7 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 
 from contract.events import VideoEnvelope
+from ops.kafka_topics import TopicsError
 from ops.logging import get_logger
 from ops.metrics import ProcessorMetrics
 from processors.batch import Outcome, Taken, fold_batch, overtaken, table_entry, video_event, without_duplicates
@@ -26,6 +27,7 @@ from processors.document import Document
 
 log = get_logger(__name__)
 T = TypeVar("T")
+Refused = tuple[Record, Refusal]
 
 FIRST_DELAY_SECONDS: Final = 0.1
 MAX_DELAY_SECONDS: Final = 5.0
@@ -39,14 +41,8 @@ class Unavailable(Exception):
         self.part = part
 
 
-class TopicRecreatedError(Exception):
-    """A document stands at an offset that its topic has never reached."""
-
-
-class Write(msgspec.Struct, frozen=True):
-    """One document to write, if what is stored stands below its position."""
-
-    document: Document
+class TopicRecreatedError(TopicsError):
+    """A document, or the group, stands at an offset that the topic has never reached."""
 
 
 class WriteResult(msgspec.Struct, frozen=True):
@@ -61,7 +57,7 @@ class ReadModel(Protocol):
 
     async def generation(self) -> str: ...
     async def documents(self, video_ids: Sequence[str]) -> dict[str, Document]: ...
-    async def write(self, writes: Sequence[Write]) -> WriteResult: ...
+    async def write(self, documents: Sequence[Document]) -> WriteResult: ...
 
 
 class VideoEvents(Protocol):
@@ -73,7 +69,7 @@ class VideoEvents(Protocol):
 class DeadLetters(Protocol):
     """The dead-letter topic; returns when every one is acknowledged, raises `Unavailable` otherwise."""
 
-    async def send(self, refused: Sequence[tuple[Record, Refusal]]) -> None: ...
+    async def send(self, refused: Sequence[Refused]) -> None: ...
 
 
 class KnownVideos(Protocol):
@@ -124,38 +120,33 @@ class Projection:
             Fenced: the lease is lost; nothing more was said.
         """
         with self._metrics.batch_seconds.time():
-            taken = await self._decode(records, lease)
+            taken, refused = self._decode(records)
+            await self._refuse(refused, lease)
             outcomes, generation, known = await self._fold(taken, lease)
-            await self._refuse([refused for outcome in outcomes for refused in outcome.refused], lease)
-            outcomes = await self._write(outcomes, lease)
+            too_large = [one for outcome in outcomes for one in outcome.refused]
+            await self._refuse(too_large, lease)
+            outcomes, rejected = await self._write(outcomes, lease)
             partition_of = {one.said.video_id: one.record.partition for one in taken}
             await self._send_events(outcomes, partition_of, lease)
             await self._remember(outcomes, partition_of, generation, known, lease)
-            self._count(taken, outcomes)
+            self._count(records, {_origin(record) for record, _ in [*refused, *too_large, *rejected]}, outcomes)
 
-    async def _decode(self, records: Sequence[Record], lease: Lease) -> list[Taken]:
+    def _decode(self, records: Sequence[Record]) -> tuple[list[Taken], list[Refused]]:
         taken, refused = [], []
         for record in records:
             said = decode(record, self._partition_of)
-            self._limit.count(dead=isinstance(said, Refusal))
             if isinstance(said, Refusal):
                 refused.append((record, said))
             else:
                 taken.append(Taken(record, said))
-        await self._refuse(refused, lease)
-        return taken
+        return taken, refused
 
-    async def _refuse(self, refused: Sequence[tuple[Record, Refusal]], lease: Lease) -> None:
+    async def _refuse(self, refused: Sequence[Refused], lease: Lease) -> None:
         if not refused:
             return
         await self._until_available(lambda: self._dead_letters.send(refused), lease)
         for record, refusal in refused:
-            log.warning(
-                "record dead-lettered",
-                reason=refusal.reason,
-                detail=refusal.detail,
-                origin=f"{record.topic}/{record.partition}/{record.offset}",
-            )
+            log.warning("record dead-lettered", reason=refusal.reason, detail=refusal.detail, origin=_origin(record))
             self._metrics.dead_letters.labels(refusal.reason).inc()
 
     async def _fold(self, taken: Sequence[Taken], lease: Lease) -> tuple[list[Outcome], str, dict[str, KnownVideo]]:
@@ -191,14 +182,18 @@ class Projection:
                     "old topic back, or an empty database."
                 )
 
-    async def _write(self, outcomes: Sequence[Outcome], lease: Lease) -> list[Outcome]:
-        """The outcomes as they stand after the write: overtaken ones with the document found, rejected ones gone."""
+    async def _write(self, outcomes: Sequence[Outcome], lease: Lease) -> tuple[list[Outcome], list[Refused]]:
+        """The outcomes as they stand after the write, overtaken ones with the document found; and what was rejected."""
         done = {outcome.video_id: outcome for outcome in outcomes}
+        rejected: list[Refused] = []
         pending = [outcome for outcome in outcomes if outcome.write]
         while pending:
-            writes = [Write(outcome.document) for outcome in pending if outcome.document is not None]
-            result = await self._until_available(lambda: self._read_model.write(writes), lease, speaks=True)  # noqa: B023  # awaited within the turn
-            await self._reject(done, result, lease)
+            documents = [outcome.document for outcome in pending if outcome.document is not None]
+            result = await self._until_available(lambda: self._read_model.write(documents), lease, speaks=True)  # noqa: B023  # awaited within the turn
+            for video_id, reason in result.rejected.items():
+                outcome, refusal = done[video_id], Refusal("write_rejected", reason[:500])
+                rejected += [(one.record, refusal) for one in outcome.taken]
+                done[video_id] = msgspec.structs.replace(outcome, document=None, event=None, write=False)
             found: dict[str, Document] = {}
             if result.overtaken:
                 ids = sorted(result.overtaken)
@@ -207,17 +202,8 @@ class Projection:
                 done[video_id] = overtaken(done[video_id], document)
             # A marker can expire between the refusal and the look: then there is room for the write.
             pending = [done[video_id] for video_id in result.overtaken if video_id not in found]
-        return list(done.values())
-
-    async def _reject(self, done: dict[str, Outcome], result: WriteResult, lease: Lease) -> None:
-        refused = [
-            (record, Refusal("write_rejected", reason[:500]))
-            for video_id, reason in result.rejected.items()
-            for record in done[video_id].records
-        ]
-        await self._refuse(refused, lease)
-        for video_id in result.rejected:
-            done[video_id] = msgspec.structs.replace(done[video_id], document=None, event=None, write=False)
+        await self._refuse(rejected, lease)
+        return list(done.values()), rejected
 
     async def _send_events(self, outcomes: Sequence[Outcome], partition_of: Mapping[str, int], lease: Lease) -> None:
         owed = [video_event(outcome, partition_of[outcome.video_id]) for outcome in outcomes]
@@ -243,15 +229,19 @@ class Projection:
         for partition, changed in entries.items():
             await self._until_available(lambda: self._known_videos.write(partition, changed), lease, speaks=True)  # noqa: B023  # awaited within the turn
 
-    def _count(self, taken: Sequence[Taken], outcomes: Sequence[Outcome]) -> None:
-        folded = sum(len(outcome.records) for outcome in outcomes)
-        self._metrics.records.labels("duplicate").inc(len(taken) - folded)
-        now_ms = time.time() * 1000
+    def _count(self, records: Sequence[Record], dead: set[str], outcomes: Sequence[Outcome]) -> None:
+        """One outcome for each record, and the dead-letter limit told in the records' order."""
+        fates = dict.fromkeys((_origin(record) for record in records), "duplicate")
         for outcome in outcomes:
-            self._metrics.records.labels("applied" if outcome.write else "unchanged").inc(len(outcome.records))
+            fate = "applied" if outcome.write else "unchanged"
+            fates.update((_origin(one.record), fate) for one in outcome.taken)
             if outcome.write:
-                newest = outcome.records[-1].timestamp_ms
-                self._metrics.fetch_to_store_seconds.observe(max(0.0, (now_ms - newest) / 1000))
+                fetched_ms = outcome.taken[-1].said.time_ms
+                self._metrics.fetch_to_store_seconds.observe(max(0.0, time.time() - fetched_ms / 1000))
+        fates.update(dict.fromkeys(dead, "dead_letter"))
+        for fate in fates.values():
+            self._metrics.records.labels(fate).inc()
+            self._limit.count(dead=fate == "dead_letter")
 
     async def _until_available(self, call: Callable[[], Awaitable[T]], lease: Lease, *, speaks: bool = False) -> T:
         """The call's answer, tried for ever; `speaks` marks a step that others see, which needs the lease each time."""
@@ -278,6 +268,10 @@ class Projection:
     def _set_waiting(self, part: str, *, waiting: bool) -> None:
         self._metrics.waiting.labels(part).set(waiting)
         (self.waiting_for.add if waiting else self.waiting_for.discard)(part)
+
+
+def _origin(record: Record) -> str:
+    return f"{record.topic}/{record.partition}/{record.offset}"
 
 
 def _delays() -> Iterator[float]:

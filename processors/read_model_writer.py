@@ -16,7 +16,7 @@ from pymongo.write_concern import WriteConcern
 
 from contract import read_model
 from processors.document import Document, from_stored, to_stored
-from processors.projection import Unavailable, Write, WriteResult
+from processors.projection import Unavailable, WriteResult
 
 DUPLICATE_KEY: Final = 11000
 _PART: Final = "MongoDB"
@@ -85,10 +85,10 @@ class MongoReadModel:
             stored = await self._videos.find({"_id": {"$in": list(video_ids)}}).to_list(None)
         return {found["_id"]: from_stored(found) for found in stored}
 
-    async def write(self, writes: Sequence[Write]) -> WriteResult:
+    async def write(self, documents: Sequence[Document]) -> WriteResult:
         """Each document in one piece, where what is stored stands below its position; in no particular order."""
         now = datetime.now(UTC)
-        stored = [to_stored(write.document, now) for write in writes]
+        stored = [to_stored(document, now) for document in documents]
         sendable = {document["_id"]: _fault(document) for document in stored}
         rejected = {video_id: fault for video_id, fault in sendable.items() if fault is not None}
         operations = [

@@ -10,12 +10,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any, Final
 
 import faust
 import uvloop
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import TopicPartition
 from faust.types import TP
@@ -38,6 +39,11 @@ from processors.projection import Projection, TopicRecreatedError, Unavailable
 from processors.read_model_writer import MongoReadModel, mongo_client
 
 log = get_logger(__name__)
+
+LAG_SECONDS: Final = 1.0
+FAILED: Final = 1
+NOT_TO_BE_RESTARTED: Final = 2
+"""Starting again would only repeat the fault, or empty the topic into the dead letters piece by piece."""
 
 STOP_SECONDS: Final = 8.0
 """How long a stop may take before the batch in flight is left."""
@@ -62,6 +68,7 @@ class _Service:
         self._watch = HeartbeatWatch(settings.session_timeout_seconds)
         self._app: Any = create_app(settings)
         self._projection: Projection
+        self._owned: set[TP] = set()
         self._ready = False
 
     async def run(self) -> None:
@@ -94,12 +101,7 @@ class _Service:
             return "the consumer group is rebalancing"
         if not self._app.consumer.assignment():
             return "no partition is assigned to this worker"
-        waiting = [
-            sample.labels["part"]
-            for family in self._metrics.waiting.collect()
-            for sample in family.samples
-            if sample.value
-        ]
+        waiting = sorted(self._projection.waiting_for)
         return f"waiting for {', '.join(waiting)}" if waiting else None
 
     async def _work(self, stack: AsyncExitStack) -> None:
@@ -129,17 +131,31 @@ class _Service:
         await self._app.start()
         self._ready = True
         log.info("projecting", topic=RAW, group=PROJECTOR_GROUP)
+        lag = asyncio.create_task(self._measure_lag())
         await self._app.wait_until_stopped()
+        lag.cancel()
         raise self._app.crash_reason or RuntimeError("Faust stopped by itself")
 
     async def _on_assigned(self, _app: faust.App, assigned: set[TP], **_signal: object) -> None:
         self._watch.watch(self._app.consumer._thread._consumer._coordinator)  # noqa: SLF001  # no public way: ADR 3
-        owned = sorted(tp.partition for tp in assigned if tp.topic == RAW)
-        log.info("partitions assigned", topic=RAW, partitions=owned)
+        self._metrics.lag.clear()
+        self._owned = {tp for tp in assigned if tp.topic == RAW}
+        log.info("partitions assigned", topic=RAW, partitions=sorted(tp.partition for tp in self._owned))
 
     def _log_end(self, partition: int) -> int | None:
         end: int | None = self._app.consumer.highwater(TP(RAW, partition))
         return end or None
+
+    async def _measure_lag(self) -> None:
+        """Keep the lag true also while nothing is consumed, which is when it matters."""
+        while True:
+            await asyncio.sleep(LAG_SECONDS)
+            owned = self._owned
+            with suppress(KafkaError, TimeoutError):  # Kafka is away: the last figure stands
+                ends = await self._app.consumer.highwaters(*owned)
+                for tp in owned & self._owned:
+                    committed = self._app.consumer._committed_offset.get(tp)  # noqa: SLF001  # no public way: ADR 3
+                    self._metrics.lag.labels(str(tp.partition)).set(ends[tp] - (committed or 0))
 
     async def _project(self, records: Sequence[Record]) -> None:
         try:
@@ -147,21 +163,17 @@ class _Service:
         except Fenced as fenced:
             # Nothing may be said any more, no offset either: the next owner takes the batch again.
             log.error("stopped speaking", reason=str(fenced))
-            _leave(1)
+            _leave(FAILED)
         except TopicRecreatedError as error:
             log.error("stopping", reason=str(error))
-            _leave(1)
+            _leave(NOT_TO_BE_RESTARTED)
 
-    async def _acknowledged(self, records: Sequence[Record]) -> None:
-        for record in records:
-            end = self._log_end(record.partition)
-            if end is not None:
-                self._metrics.lag.labels(str(record.partition)).set(end - record.offset - 1)
+    async def _acknowledged(self) -> None:
         exceeded = self._limit.exceeded()
         if exceeded:
             await self._app.consumer.commit()
             log.error("stopping", reason=f"the dead-letter limit is reached: {exceeded}. Look at the dead letters.")
-            _leave(1)
+            _leave(NOT_TO_BE_RESTARTED)
 
     async def _stop(self) -> None:
         log.info("stopping")

@@ -10,15 +10,16 @@ from typing import Any
 
 import pymongo
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.structs import TopicPartition
 from bson.codec_options import CodecOptions
 
 from contract import events
 from contract.events import read_dead_letter_headers, read_video_headers
-from contract.topics import DEAD_LETTER, RAW, VIDEOS
+from contract.topics import DEAD_LETTER, PROJECTOR_GROUP, RAW, VIDEOS
 from processors.decode import Record, Refusal, decode
 from processors.document import Document, Marker, SourcePosition, VideoDocument, from_stored
 from processors.fold import fold
-from tests.raw_items import partition_of
+from tests.raw_items import PARTITIONS, partition_of
 
 
 async def produce(bootstrap: str, records: Sequence[Record]) -> None:
@@ -104,10 +105,16 @@ class Expected:
             self.documents[said.video_id] = folded.document
 
 
-def is_complete(mongodb_uri: str, expected: Expected) -> bool:
-    """Every document stands at its last position: nothing more will come."""
-    stored = stored_documents(mongodb_uri)
-    return all(one in stored and stored[one].source == wanted.source for one, wanted in expected.documents.items())
+async def is_consumed(bootstrap: str) -> bool:
+    """The processors have acknowledged every raw record: all effects of all of them are there."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=PROJECTOR_GROUP, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(RAW, number) for number in range(PARTITIONS)]
+        ends = await consumer.end_offsets(partitions)
+        return all([(await consumer.committed(one) or 0) == end for one, end in ends.items()])  # awaits
+    finally:
+        await consumer.stop()
 
 
 async def check_history(bootstrap: str, mongodb_uri: str) -> Expected:

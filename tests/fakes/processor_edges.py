@@ -11,7 +11,7 @@ from contract.events import VideoEnvelope
 from processors.decode import Record, Refusal
 from processors.dedup import KnownVideo
 from processors.document import Document, from_stored, to_stored
-from processors.projection import Unavailable, Write, WriteResult
+from processors.projection import Unavailable, WriteResult
 
 Fault = Literal["none", "unavailable", "lost_answer", "crash_before", "crash_half_way", "crash_after"]
 
@@ -58,9 +58,9 @@ class FakeReadModel:
         self.plan.run([])
         return {one: from_stored(self.stored[one]) for one in video_ids if one in self.stored}
 
-    async def write(self, writes: Sequence[Write]) -> WriteResult:
+    async def write(self, documents: Sequence[Document]) -> WriteResult:
         overtaken: set[str] = set()
-        self.plan.run([self._writer(write.document, overtaken) for write in writes])
+        self.plan.run([self._writer(document, overtaken) for document in documents])
         return WriteResult(frozenset(overtaken), {})
 
     def _writer(self, document: Document, overtaken: set[str]) -> Callable[[], None]:

@@ -91,7 +91,7 @@ def sequential(log: Sequence[Record]) -> tuple[dict[str, Document], Owed]:
             write=False,
             event=folded.event,
             already_applied=False,
-            records=[],
+            taken=[],
             refused=[],
         )
         event = video_event(outcome, one.partition)
