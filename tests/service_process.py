@@ -80,6 +80,12 @@ class ServiceProcess:
         except OSError:
             return 0
 
+    def metric(self, name: str) -> float:
+        """Sum of a metric over its labels, or one of its series, as `/metrics` has it now."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+
     def wait_until_ready(self, seconds: float = 60) -> Self:
         wait_for(lambda: self.readiness() == 200, seconds, lambda: f"{self.service} is not ready:\n{self.tail()}")
         return self

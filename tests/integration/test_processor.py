@@ -105,6 +105,8 @@ def test_poison_neither_blocks_the_stream_nor_vanishes(stack: Servers, processor
         ]
     )
     assert len(expected.documents) == 53
+    assert processor.metric('yousync_records_total{outcome="dead_letter"}') == 12
+    assert processor.metric("yousync_records_total") == len(asyncio.run(raw_records(stack.kafka_bootstrap)))
     assert processor.terminate() == 0
 
 
@@ -153,9 +155,13 @@ def test_mongodb_away_in_the_middle_is_waited_out(stack: Servers, processor: Ser
 
     wait_for(lambda: processor.readiness() == 503, 30, lambda: "readiness never said that MongoDB is away")
     assert processor.admin_status("/livez") == 200
+    wait_for(lambda: processor.metric("yousync_consumer_lag") == 500, 10, processor.tail)
+    assert processor.metric("yousync_waiting") == 1
     stack.mongod.start()
     wait_until_complete(stack, processor)
     processor.wait_until_ready()
+    wait_for(lambda: processor.metric("yousync_consumer_lag") == 0, 10, processor.tail)
+    assert processor.metric("yousync_waiting") == 0
     expected = asyncio.run(check_history(stack.kafka_bootstrap, stack.mongodb_uri))
     assert not expected.dead_letters
     assert "waiting" in processor.tail(20_000)
