@@ -4,10 +4,10 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c '$(SUPPORTED)' 2>/dev/null && { echo $$p; break; }; done)
+PYTHON ?= $(or $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c '$(SUPPORTED)' 2>/dev/null && { echo $$p; break; }; done),python3)
 ARGS ?=
 
-.PHONY: help up test test-unit test-integration test-faults test-system lint bench lock clean python
+.PHONY: help up test test-unit test-integration test-faults test-system lint bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +37,7 @@ lint: $(VENV)/.dev ## ruff, mypy, import contracts
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/.dev ## the benchmarks, ours and a baseline side by side
-	@for b in bench/bench_*.py; do $(BIN)/python $$b $(ARGS) || exit 1; done
+	@for b in bench/bench_*.py; do $(BIN)/python -m bench.$$(basename $$b .py) $(ARGS) || exit 1; done
 
 lock: $(VENV)/.dev ## resolve pyproject.toml into requirements/*.txt, hashed
 	@for set in runtime:--extra=build local:--extra=build,--extra=local dev:--extra=build,--extra=local,--extra=dev; do \
@@ -48,12 +48,10 @@ clean: ## remove the environment and everything that runs left behind
 	@rm -rf $(VENV) .yousync .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build dist *.egg-info
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-python:
-	@test -n "$(PYTHON)" && $(PYTHON) -c '$(SUPPORTED)' || { echo "YouSync needs Python 3.11, 3.12 or 3.13 and found none of them: install one, or name it with 'make PYTHON=/path/to/python3.12 $(firstword $(MAKECMDGOALS))'." >&2; exit 2; }
-
-$(VENV)/.%: requirements/%.txt pyproject.toml | python
+$(VENV)/.%: requirements/%.txt pyproject.toml
+	@$(PYTHON) -c '$(SUPPORTED)' 2>/dev/null || { echo "YouSync needs Python 3.11, 3.12 or 3.13, and $(or $(PYTHON),this machine) is none of them: install one, or name it with 'make $(firstword $(MAKECMDGOALS)) PYTHON=/path/to/python3.12'." >&2; exit 2; }
 	@echo "Installing $* requirements into $(VENV) (about a minute the first time)"
-	@test -x $(BIN)/python && $(BIN)/python -c '$(SUPPORTED)' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -c '$(SUPPORTED)' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
