@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from contract import events
 from contract.times import YEAR_MS, YOUTUBE_FOUNDED_MS, parse_rfc3339_ms
-from contract.video import Live, Thumbnail
+from contract.video import VIDEO_ID, Live, Thumbnail
 
 Source = Literal["search", "playlistItems", "videos"]
 Reason = Literal[
@@ -32,7 +32,6 @@ Reason = Literal[
     "write_rejected",
 ]
 
-_VIDEO_ID: Final = re.compile(rb"[A-Za-z0-9_-]{11}")
 _DETAIL_CHARACTERS: Final = 500
 _MAX_YEARS_AHEAD_MS: Final = 2 * YEAR_MS
 
@@ -120,7 +119,7 @@ def _checked_key(record: Record, partition_of: Callable[[bytes], int]) -> str:
     key = record.key
     if not key:
         raise _RefusedError("no_key", "a raw record's key is the video id")
-    if not _VIDEO_ID.fullmatch(key):
+    if not key.isascii() or not VIDEO_ID.fullmatch(key.decode()):
         raise _RefusedError("bad_id", f"not a video id: {key[:80]!r}")
     belongs = partition_of(key)
     if belongs != record.partition:

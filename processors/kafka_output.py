@@ -16,6 +16,7 @@ from aiokafka.structs import RecordMetadata
 from contract.events import DeadLetterEnvelope, VideoEnvelope, dead_letter_headers, first_failure, video_headers
 from contract.topics import DEAD_LETTER, DEAD_LETTER_MAX_BYTES, VIDEOS
 from contract.version import VERSION
+from ops.kafka_client import pace_metadata_requests
 from processors.decode import Record, Refusal
 from processors.projection import Unavailable
 
@@ -123,6 +124,7 @@ async def kafka_output(bootstrap: str) -> AsyncIterator[KafkaOutput]:
         request_timeout_ms=10_000,
     )
     await producer.start()
+    pace_metadata_requests(producer.client)
     try:
         yield KafkaOutput(producer)
     finally:

@@ -16,7 +16,6 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 
 from contract.events import VideoEnvelope
-from ops.kafka_topics import TopicsError
 from ops.logging import get_logger
 from ops.metrics import ProcessorMetrics
 from processors.batch import Outcome, Taken, fold_batch, overtaken, table_entry, video_event, without_duplicates
@@ -41,8 +40,8 @@ class Unavailable(Exception):
         self.part = part
 
 
-class TopicRecreatedError(TopicsError):
-    """A document, or the group, stands at an offset that the topic has never reached."""
+class TopicRecreatedError(Exception):
+    """A document stands at an offset that its topic has never reached."""
 
 
 class WriteResult(msgspec.Struct, frozen=True):

@@ -7,7 +7,6 @@ are not committed, so it will be taken again.
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
@@ -15,10 +14,8 @@ from typing import Any, Final
 
 import faust
 import uvloop
-from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
-from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from contract.settings import Settings
@@ -28,6 +25,7 @@ from ops.health import Health
 from ops.kafka_topics import require_topics, wait_for_kafka
 from ops.logging import get_logger
 from ops.metrics import ProcessorMetrics, process_registry
+from ops.stop_signal import stop_signal
 from processors.agents import register_agent
 from processors.app import create_app, known_videos_table
 from processors.dead_letter_limit import DeadLetterLimit
@@ -54,7 +52,6 @@ def run(settings: Settings) -> None:
 
     Raises:
         ops.kafka_topics.TopicsError: topics are missing or have the wrong number of partitions.
-        TopicRecreatedError: the committed position lies beyond the topic's end.
     """
     uvloop.run(_Service(settings).run())
 
@@ -72,9 +69,7 @@ class _Service:
         self._ready = False
 
     async def run(self) -> None:
-        stopping = asyncio.Event()
-        for sign in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
+        stopping = stop_signal()
         async with AsyncExitStack() as stack:
             port = await stack.enter_async_context(
                 admin_server(self._health(), self._registry, self._settings.admin_host, self._settings.admin_port)
@@ -109,7 +104,6 @@ class _Service:
         settings = self._settings
         await wait_for_kafka(settings.kafka_bootstrap_servers)
         await require_topics(settings.kafka_bootstrap_servers, topic_specs(settings.topic_partitions))
-        await _require_same_topic(settings)
         client = await stack.enter_async_context(mongo_client(settings.mongodb_uri.get_secret_value()))
         read_model = MongoReadModel(client, settings.mongodb_database)
         await _prepared(read_model)
@@ -215,28 +209,3 @@ async def _prepared(read_model: MongoReadModel) -> None:
             await asyncio.sleep(1)
         else:
             return
-
-
-async def _require_same_topic(settings: Settings) -> None:
-    """Refuse to start from a committed offset that the topic does not reach: it is not the topic it was.
-
-    Raises:
-        TopicRecreatedError: with what to do.
-    """
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka_bootstrap_servers, group_id=PROJECTOR_GROUP, enable_auto_commit=False
-    )
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(RAW, number) for number in range(settings.topic_partitions)]
-        ends = await consumer.end_offsets(partitions)
-        for partition in partitions:
-            committed = await consumer.committed(partition)
-            if committed is not None and committed > ends[partition]:
-                raise TopicRecreatedError(
-                    f"group {PROJECTOR_GROUP} has committed offset {committed} of {RAW}, partition "
-                    f"{partition.partition}, whose log ends at {ends[partition]}: the topic was recreated. "
-                    "Delete the group's offsets and the read model to begin anew."
-                )
-    finally:
-        await consumer.stop()

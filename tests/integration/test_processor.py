@@ -9,9 +9,10 @@ import msgspec
 import orjson
 import pymongo
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 from contract import events
-from contract.topics import topic_specs
+from contract.topics import RAW, topic_specs
 from ops.kafka_topics import create_missing_topics
 from processors.decode import Record
 from tests.conftest import MakeServers, Servers
@@ -261,3 +262,27 @@ def test_an_update_is_announced_with_the_key_it_had(stack: Servers, processor: S
     assert document.event.type == events.VIDEO_UPDATED
     assert document.event.previous_sort_key == f"{NOW_MS - 1000}{video_id(1)}"
     asyncio.run(check_history(stack.kafka_bootstrap, stack.mongodb_uri))
+
+
+async def recreate_raw_topic(bootstrap: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics([RAW])
+    finally:
+        await admin.close()
+    while RAW not in await create_missing_topics(bootstrap, topic_specs(PARTITIONS), 1):  # noqa: ASYNC110  # the broker's
+        await asyncio.sleep(0.2)
+
+
+def test_a_recreated_topic_stops_it_with_one_sentence(stack: Servers, processor: ServiceProcess) -> None:
+    asyncio.run(produce(stack.kafka_bootstrap, random_log(5, 200)))
+    wait_until_complete(stack, processor)
+    assert processor.terminate() == 0
+    asyncio.run(asyncio.wait_for(recreate_raw_topic(stack.kafka_bootstrap), 30))
+
+    asyncio.run(produce(stack.kafka_bootstrap, random_log(6, 40)))
+    processor.start()
+    assert processor.process.wait(30) == 2
+    assert "the topic was recreated" in processor.tail()
+    assert "Traceback" not in processor.tail()
