@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import multiprocessing
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ import uvloop
 from aiohttp import web
 from pymongo import MongoClient
 
+from bench.figures import ratios, spread
 from contract.read_model import INDEXES, VIDEOS, sort_key
 from contract.settings import load_settings
 from contract.times import format_millis, format_seconds
@@ -80,13 +80,7 @@ def report(api: Sequence[float], bare: Sequence[float], page_bytes: int, options
     )
     print(f"  query API over MongoDB     {spread(api, ',.0f')} requests a second")
     print(f"  bare handler, same bytes   {spread(bare, ',.0f')} requests a second")
-    print(
-        f"  ratio, round by round      {spread([ours / theirs for ours, theirs in zip(api, bare, strict=True)], '.3f')}"
-    )
-
-
-def spread(figures: Sequence[float], form: str) -> str:
-    return f"{statistics.median(figures):{form}} (min {min(figures):{form}}, max {max(figures):{form}})"
+    print(f"  ratio, round by round      {spread(ratios(api, bare), '.3f')}")
 
 
 def store(mongodb_uri: str, count: int) -> None:

@@ -26,6 +26,10 @@ class Ledger(msgspec.Struct, frozen=True):
     used: int
 
 
+UNREADABLE_LEDGER: Final = Ledger(1 << 53)
+"""What a ledger that cannot be read counts as: its day is spent, on the safe side."""
+
+
 class FollowedQuery(msgspec.Struct, frozen=True):
     """A query that is followed."""
 

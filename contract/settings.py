@@ -7,6 +7,7 @@ descriptions here (a test compares them).
 import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import unquote
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -15,6 +16,16 @@ ALL_VIDEOS: Final = "*"
 """The query that stands for a search without words."""
 
 MAX_QUERY_CHARACTERS: Final = 200
+
+_URI_NAME: Final = r"(?:[^\s:/?@%]|%[0-9A-Fa-f]{2})+"
+_URI_HOST: Final = r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/?@,\[\]]+)"
+_URI_OPTION: Final = r"[^\s=&;]+=[^\s=&;]*"
+_MONGODB_URI: Final = re.compile(
+    rf"mongodb(?:\+srv)?://(?:{_URI_NAME}(?::(?P<password>{_URI_NAME})?)?@)?"
+    rf"(?P<hosts>{_URI_HOST}(?::\d{{1,5}})?(?:,{_URI_HOST}(?::\d{{1,5}})?)*)"
+    rf"(?:/[^\s/?\\\"$]*)?(?:\?(?:{_URI_OPTION}(?:[&;]{_URI_OPTION})*)?)?"
+)
+"""A connection string as drivers read it, so far as that can be said without one."""
 
 
 class SettingsError(Exception):
@@ -222,7 +233,7 @@ class Settings(BaseSettings):
         "YOUSYNC_SIMULATOR_FAULTS",
         default="",
         description="Faults that the simulator shows from the start, as `name=probability` separated by commas; "
-        "`yousync simulator --help` lists the names.",
+        "a wrong name lists them all.",
     )
 
     home: Path = _env(
@@ -270,8 +281,13 @@ class Settings(BaseSettings):
     @field_validator("mongodb_uri")
     @classmethod
     def _check_mongodb_uri(cls, uri: SecretStr) -> SecretStr:
-        if not re.match(r"^mongodb(\+srv)?://\S+$", uri.get_secret_value()):
-            raise ValueError("a MongoDB connection string begins with mongodb:// or mongodb+srv://")
+        match = _MONGODB_URI.fullmatch(uri.get_secret_value())
+        ports = re.findall(r":(\d+)(?=,|$)", match["hosts"]) if match else ["none"]
+        if not all(port.isdigit() and 1 <= int(port) <= 65_535 for port in ports):
+            raise ValueError(
+                "not a MongoDB connection string, mongodb://USER:PASSWORD@HOST:PORT/?NAME=VALUE "
+                "(or mongodb+srv://…; in user and password, special characters must be percent-encoded)"
+            )
         return uri
 
 
@@ -313,14 +329,22 @@ def shown_value(settings: Settings, field: str) -> str:
     """A setting's value as it may be shown to anybody: secrets masked."""
     value = getattr(settings, field)
     if field == "mongodb_uri":
-        # To the last @, and in the options too: what is shown must be safe for malformed strings as well.
-        uri = re.sub(r"//.*@", "//***@", value.get_secret_value())
-        return re.sub(r"(?i)(password|token[^=&]*)=[^&]*", r"\1=***", uri)
+        uri = re.sub(r"//[^/?]*@", "//***@", value.get_secret_value())
+        return re.sub(r"(?i)(password|authMechanismProperties)=[^&;]*", r"\1=***", uri)
     if isinstance(value, SecretStr):
         return "***"
     if isinstance(value, tuple):
         return ";".join(value)
     return "" if value is None else str(value)
+
+
+def secret_values(settings: Settings) -> tuple[str, ...]:
+    """What must never be logged: the key, and the password in the connection string, in both spellings."""
+    secrets = [settings.youtube_api_key.get_secret_value()] if settings.youtube_api_key else []
+    uri = _MONGODB_URI.fullmatch(settings.mongodb_uri.get_secret_value())
+    if uri and uri["password"]:
+        secrets += [uri["password"], unquote(uri["password"])]
+    return tuple(secrets)
 
 
 def _fault(error: Any) -> str:

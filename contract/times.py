@@ -1,11 +1,13 @@
-"""Points in time on the wire: RFC 3339 in UTC outside, whole milliseconds since 1970 inside."""
+"""Points in time: RFC 3339 in UTC on the wire, whole milliseconds since 1970 inside, and the quota's Pacific day."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_PACIFIC: Final = ZoneInfo("America/Los_Angeles")
 _Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 
 YOUTUBE_FOUNDED_MS: Final = 1_108_339_200_000
@@ -39,3 +41,24 @@ def format_seconds(ms: int) -> str:
 def format_millis(ms: int) -> str:
     """`YYYY-MM-DDTHH:MM:SS.mmmZ`, the form of everything that YouSync itself observed."""
     return f"{_iso_seconds(ms)}.{ms % 1000:03d}Z"
+
+
+def pacific_date(ms: int) -> str:
+    """`YYYY-MM-DD` in America/Los_Angeles: YouTube's quota is granted by that day."""
+    return _pacific_midnight(ms).date().isoformat()
+
+
+def pacific_day_start_ms(ms: int) -> int:
+    """When the quota day of this moment began: 07:00 or 08:00 UTC."""
+    return int(_pacific_midnight(ms).timestamp()) * 1000
+
+
+def next_pacific_midnight_ms(ms: int) -> int:
+    """When the next quota day begins, 23 to 25 hours after this one did."""
+    # Clock time, not elapsed time: a day later on the same wall clock.
+    return int((_pacific_midnight(ms) + timedelta(days=1)).timestamp()) * 1000
+
+
+def _pacific_midnight(ms: int) -> datetime:
+    moment = datetime.fromtimestamp(ms // 1000, _PACIFIC)
+    return moment.replace(hour=0, minute=0, second=0)

@@ -15,7 +15,6 @@ PRODUCER_STATE: Final = "yousync.producer.state"
 PROJECTOR_GROUP: Final = "yousync-projector"
 """Consumer group of the processors, and Faust's app id: it prefixes the changelog's name."""
 
-PRODUCER_GROUP: Final = "yousync-producer"
 KNOWN_VIDEOS_TABLE: Final = "known_videos"
 CHANGELOG: Final = f"{PROJECTOR_GROUP}-{KNOWN_VIDEOS_TABLE}-changelog"
 

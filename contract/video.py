@@ -4,12 +4,16 @@ The bytes of `encode` are stored with the document and copied from there by ever
 below is the wire format.
 """
 
+import re
 from typing import Final, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 Live = Literal["none", "upcoming", "live"]
+
+VIDEO_ID: Final[re.Pattern[str]] = re.compile(r"[A-Za-z0-9_-]{11}")
+"""The form of a video id, to be matched in full."""
 
 WATCH_URL: Final = "https://www.youtube.com/watch?v="
 

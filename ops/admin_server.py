@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from ops.health import Health
+from ops.http_server import http_server
 
 
 def create_admin_app(health: Health, registry: CollectorRegistry) -> web.Application:
@@ -38,13 +39,7 @@ async def admin_server(health: Health, registry: CollectorRegistry, host: str, p
     """Serve until the block ends; yields the port listened on.
 
     Raises:
-        OSError: the address cannot be had.
+        SettingsError: the address cannot be listened on.
     """
-    runner = web.AppRunner(create_admin_app(health, registry), access_log=None)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port)
-        await site.start()
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
+    async with http_server(create_admin_app(health, registry), host, port, variables="YOUSYNC_ADMIN") as listening:
+        yield listening

@@ -17,6 +17,8 @@ from ops.logging import get_logger
 _RETRY_SECONDS: Final = 0.25
 _REMIND_SECONDS: Final = 10.0
 _CONNECT_SECONDS: Final = 2.0
+_ANSWER_MS: Final = 5000
+_REQUEST_MS: Final = 40_000
 
 _log = get_logger(__name__)
 
@@ -35,7 +37,7 @@ class FoundTopic(msgspec.Struct, frozen=True):
 async def wait_for_kafka(bootstrap: str) -> None:
     """Return when the brokers answer metadata; waits for ever, with a line at first and every 10 s."""
     reminded_at: float | None = None
-    while not await _answers(bootstrap):
+    while not await kafka_answers(bootstrap):
         now = time.monotonic()
         if reminded_at is None or now - reminded_at >= _REMIND_SECONDS:
             reminded_at = now
@@ -43,6 +45,18 @@ async def wait_for_kafka(bootstrap: str) -> None:
         await asyncio.sleep(_RETRY_SECONDS)
     if reminded_at is not None:
         _log.info("Kafka answers", address=bootstrap)
+
+
+async def kafka_answers(bootstrap: str) -> bool:
+    """Whether the brokers answer metadata now; takes a few seconds at most."""
+    # The plain connection first: aiokafka logs an error for each address that refuses.
+    if not await _accepts_connection(bootstrap):
+        return False
+    try:
+        async with _admin(bootstrap, request_timeout_ms=_ANSWER_MS) as admin:
+            return bool((await admin.describe_cluster())["brokers"])
+    except (KafkaError, OSError, TimeoutError):
+        return False
 
 
 async def create_missing_topics(bootstrap: str, specs: Sequence[TopicSpec], replication: int) -> list[str]:
@@ -113,24 +127,13 @@ def drift_faults(spec: TopicSpec, found: FoundTopic | None) -> list[str]:
 
 
 @asynccontextmanager
-async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+async def _admin(bootstrap: str, request_timeout_ms: int = _REQUEST_MS) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=request_timeout_ms)
     try:
         await admin.start()
         yield admin
     finally:
         await admin.close()
-
-
-async def _answers(bootstrap: str) -> bool:
-    # The plain connection first: aiokafka logs an error for each address that refuses.
-    if not await _accepts_connection(bootstrap):
-        return False
-    try:
-        async with _admin(bootstrap) as admin:
-            return bool((await admin.describe_cluster())["brokers"])
-    except (KafkaError, OSError, TimeoutError):
-        return False
 
 
 async def _accepts_connection(bootstrap: str) -> bool:

@@ -8,7 +8,7 @@ import faust
 from contract.topics import RAW
 from processors.decode import Record
 
-MAX_BATCH: Final = 500
+MAX_BATCH: Final = 2_000
 MAX_WAIT_SECONDS: Final = 0.05
 """A record waits this long at most for others to share its batch."""
 
@@ -46,3 +46,11 @@ def to_record(message: Any) -> Record:
         value=message.value,
         headers=tuple(headers.items() if isinstance(headers, dict) else headers),
     )
+
+
+def by_partition(records: Sequence[Record]) -> list[list[Record]]:
+    """The records of each partition, in their order."""
+    parts: dict[int, list[Record]] = {}
+    for record in records:
+        parts.setdefault(record.partition, []).append(record)
+    return list(parts.values())

@@ -10,6 +10,7 @@ others can see, the lease is checked, because a worker that was paused must not 
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Final, Protocol, TypeVar
 
@@ -128,7 +129,7 @@ class Projection:
             partition_of = {one.said.video_id: one.record.partition for one in taken}
             await self._send_events(outcomes, partition_of, lease)
             await self._remember(outcomes, partition_of, generation, known, lease)
-            self._count(records, {_origin(record) for record, _ in [*refused, *too_large, *rejected]}, outcomes)
+            self._count(records, [*refused, *too_large, *rejected], outcomes)
 
     def _decode(self, records: Sequence[Record]) -> tuple[list[Taken], list[Refused]]:
         taken, refused = [], []
@@ -228,18 +229,19 @@ class Projection:
         for partition, changed in entries.items():
             await self._until_available(lambda: self._known_videos.write(partition, changed), lease, speaks=True)  # noqa: B023  # awaited within the turn
 
-    def _count(self, records: Sequence[Record], dead: set[str], outcomes: Sequence[Outcome]) -> None:
+    def _count(self, records: Sequence[Record], dead: Sequence[Refused], outcomes: Sequence[Outcome]) -> None:
         """One outcome for each record, and the dead-letter limit told in the records' order."""
-        fates = dict.fromkeys((_origin(record) for record in records), "duplicate")
+        fates = dict.fromkeys(((record.partition, record.offset) for record in records), "duplicate")
         for outcome in outcomes:
             fate = "applied" if outcome.write else "unchanged"
-            fates.update((_origin(one.record), fate) for one in outcome.taken)
+            fates.update(((one.record.partition, one.record.offset), fate) for one in outcome.taken)
             if outcome.write:
                 fetched_ms = outcome.taken[-1].said.time_ms
                 self._metrics.fetch_to_store_seconds.observe(max(0.0, time.time() - fetched_ms / 1000))
-        fates.update(dict.fromkeys(dead, "dead_letter"))
+        fates.update(((record.partition, record.offset), "dead_letter") for record, _ in dead)
+        for fate, count in Counter(fates.values()).items():
+            self._metrics.records.labels(fate).inc(count)
         for fate in fates.values():
-            self._metrics.records.labels(fate).inc()
             self._limit.count(dead=fate == "dead_letter")
 
     async def _until_available(self, call: Callable[[], Awaitable[T]], lease: Lease, *, speaks: bool = False) -> T:

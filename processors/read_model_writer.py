@@ -15,6 +15,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from contract import read_model
+from contract.settings import SettingsError
 from processors.document import Document, from_stored, to_stored
 from processors.projection import Unavailable, WriteResult
 
@@ -147,10 +148,24 @@ def _waiting() -> Iterator[None]:
 
 @asynccontextmanager
 async def mongo_client(uri: str) -> AsyncIterator["AsyncIOMotorClient[dict[str, Any]]"]:
-    """A client whose calls fail within seconds when the server is away, so that the caller can say that it waits."""
-    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
-        uri, serverSelectionTimeoutMS=2_000, connectTimeoutMS=2_000, socketTimeoutMS=30_000, appname="yousync-processor"
-    )
+    """A client whose calls fail within seconds when the server is away, so that the caller can say that it waits.
+
+    Raises:
+        SettingsError: the driver refuses the connection string.
+    """
+    try:
+        client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
+            uri,
+            serverSelectionTimeoutMS=2_000,
+            connectTimeoutMS=2_000,
+            socketTimeoutMS=30_000,
+            appname="yousync-processor",
+        )
+    except (PyMongoError, OSError) as error:
+        # The driver's text may repeat the password.
+        raise SettingsError(
+            f"MONGODB_URI: the driver refuses it ({type(error).__name__}): look at its options"
+        ) from None
     try:
         yield client
     finally:

@@ -26,11 +26,11 @@ from ops.kafka_topics import require_topics, wait_for_kafka
 from ops.logging import get_logger
 from ops.metrics import ProcessorMetrics, process_registry
 from ops.stop_signal import stop_signal
-from processors.agents import register_agent
+from processors.agents import by_partition, register_agent
 from processors.app import create_app, known_videos_table
 from processors.dead_letter_limit import DeadLetterLimit
 from processors.decode import Record
-from processors.fencing import Fenced, HeartbeatWatch
+from processors.fencing import Fenced, GroupLease, HeartbeatWatch
 from processors.kafka_output import KafkaDeadLetters, KafkaVideoEvents, kafka_output
 from processors.known_videos import FaustKnownVideos
 from processors.projection import Projection, TopicRecreatedError, Unavailable
@@ -152,8 +152,15 @@ class _Service:
                     self._metrics.lag.labels(str(tp.partition)).set(ends[tp] - (committed or 0))
 
     async def _project(self, records: Sequence[Record]) -> None:
+        """Each partition's records take their steps on their own, so that one waits while another works."""
+        lease = self._watch.lease()
+        async with asyncio.TaskGroup() as partitions:
+            for part in by_partition(records):
+                partitions.create_task(self._project_part(part, lease))
+
+    async def _project_part(self, records: Sequence[Record], lease: GroupLease) -> None:
         try:
-            await self._projection.project(records, self._watch.lease())
+            await self._projection.project(records, lease)
         except Fenced as fenced:
             # Nothing may be said any more, no offset either: the next owner takes the batch again.
             log.error("stopped speaking", reason=str(fenced))

@@ -19,6 +19,7 @@ from aiokafka.errors import (
 )
 
 from contract.topics import RAW_MAX_BYTES
+from ops.kafka_client import pace_metadata_requests
 from ops.kafka_topics import wait_for_kafka
 from ops.logging import get_logger
 from producer.kafka_record import KafkaRecord
@@ -27,7 +28,6 @@ _LINGER_MS: Final = 5
 _BATCH_BYTES: Final = 256 << 10
 _RETRY_BACKOFF_MS: Final = 500
 _PAUSE_SECONDS: Final = 1.0
-_METADATA_PAUSE_SECONDS: Final = 0.25
 _REMIND_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 5.0
 
@@ -74,7 +74,7 @@ class KafkaWriter:
                 await producer.stop()
                 await asyncio.sleep(_PAUSE_SECONDS)
             else:
-                _pace_metadata_requests(producer.client)
+                pace_metadata_requests(producer.client)
                 self._producer = producer
         return self._producer
 
@@ -103,34 +103,6 @@ def _new_producer(bootstrap: str) -> AIOKafkaProducer:
         max_request_size=RAW_MAX_BYTES,
         retry_backoff_ms=_RETRY_BACKOFF_MS,
     )
-
-
-def _pace_metadata_requests(client: Any) -> None:
-    """Keep aiokafka from asking for metadata without a pause while a partition has no leader.
-
-    Its sender does so once the brokers have said that they go away: a busy loop that logs a thousand errors a second
-    (measured with 0.14.0), for as long as they are away.
-    """
-    ask = client.force_metadata_update
-    loop = asyncio.get_running_loop()
-
-    def ask_and_pause() -> "asyncio.Future[bool]":
-        paused: asyncio.Future[bool] = loop.create_future()
-
-        def settle(updated: bool) -> None:
-            if not paused.done():
-                paused.set_result(updated)
-
-        def answered(asked: "asyncio.Future[bool]") -> None:
-            if asked.cancelled():
-                paused.cancel()
-            else:
-                loop.call_later(_METADATA_PAUSE_SECONDS, settle, asked.result())
-
-        ask().add_done_callback(answered)
-        return paused
-
-    client.force_metadata_update = ask_and_pause
 
 
 async def _attempt(producer: AIOKafkaProducer, records: Sequence[KafkaRecord]) -> _Attempt:

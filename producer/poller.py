@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from contract.producer_state import SEARCH_BUCKET
-from contract.times import format_millis
+from contract.times import format_millis, next_pacific_midnight_ms, pacific_date
 from ops.logging import get_logger
 from ops.metrics import ProducerMetrics
 from producer import pacing
 from producer.error_policy import BadQuery, InvalidPageToken, QuotaExhausted, YouTubeError, YouTubeUnavailable
 from producer.publisher import Publisher
-from producer.quota import QuotaLedger, next_pacific_midnight_ms, pacific_date
+from producer.quota import QuotaLedger
 from producer.search_pass import SearchPass, SearchRequest
 from producer.state import ProducerState
 from producer.windows import decide_window

@@ -1,13 +1,10 @@
-"""The day's calls: how many there are, when the day ends, and the ledger that a call is debited from first."""
+"""The day's calls: how many there are, and the ledger that a call is debited from first."""
 
 from collections.abc import Mapping
-from datetime import datetime, time, timedelta
 from typing import Final, Protocol
-from zoneinfo import ZoneInfo
 
+from contract.times import pacific_date
 from producer.error_policy import QuotaExhausted
-
-_PACIFIC: Final = ZoneInfo("America/Los_Angeles")
 
 CLOCK_SKEW_MS: Final = 300_000
 """How far our clock may run ahead of YouTube's: a refusal this soon after midnight speaks of the day before."""
@@ -21,21 +18,6 @@ class LedgerState(Protocol):
 
     async def set_used(self, bucket: str, pacific_date: str, used: int) -> None:
         """Return once the number is durable."""
-
-
-def pacific_date(now_ms: int) -> str:
-    """The quota's day, `YYYY-MM-DD`."""
-    return _pacific(now_ms).date().isoformat()
-
-
-def next_pacific_midnight_ms(now_ms: int) -> int:
-    """When the next quota day begins, 23 to 25 hours after the last one did."""
-    tomorrow = _pacific(now_ms).date() + timedelta(days=1)
-    return int(datetime.combine(tomorrow, time(), _PACIFIC).timestamp()) * 1000
-
-
-def _pacific(now_ms: int) -> datetime:
-    return datetime.fromtimestamp(now_ms // 1000, _PACIFIC)
 
 
 class QuotaLedger:

@@ -1,7 +1,6 @@
 """Which items of a search's answer are published, and what their records look like."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final
@@ -10,9 +9,9 @@ import msgspec
 
 from contract import events, topics
 from contract.events import RawEnvelope, raw_headers
+from contract.video import VIDEO_ID
 from producer.kafka_record import KafkaRecord
 
-_VIDEO_ID: Final = re.compile(r"[A-Za-z0-9_-]{11}")
 _VIDEO_KIND: Final = "youtube#video"
 
 
@@ -59,7 +58,7 @@ def _fault(item: Any) -> str | None:
     video_id = identity.get("videoId")
     if not isinstance(video_id, str) or not video_id:
         return "no_video_id"
-    return None if _VIDEO_ID.fullmatch(video_id) else "bad_video_id"
+    return None if VIDEO_ID.fullmatch(video_id) else "bad_video_id"
 
 
 def _to_json(item: Any) -> bytes:

@@ -6,7 +6,6 @@ its items be published; the watermark moves with a finished pass only, so nothin
 """
 
 import asyncio
-import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -24,6 +23,7 @@ from ops.health import Health
 from ops.kafka_topics import require_topics, wait_for_kafka
 from ops.logging import get_logger
 from ops.metrics import ProducerMetrics, process_registry
+from ops.stop_signal import stop_signal
 from producer.error_policy import InvalidCredentials
 from producer.kafka_writer import KafkaWriter
 from producer.poller import Poller
@@ -55,9 +55,7 @@ def run(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings, queries: Sequence[str]) -> None:
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    stopping = stop_signal()
     producer = _Producer(settings, queries, stopping)
     running = asyncio.create_task(producer.run())
     told = asyncio.create_task(stopping.wait())
@@ -100,11 +98,7 @@ class _Producer:
         health = Health()
         health.add_readiness("state", self._state_fault)
         host = self._settings.admin_host
-        try:
-            port = await stack.enter_async_context(admin_server(health, registry, host, self._settings.admin_port))
-        except OSError as error:
-            where = f"{host}:{self._settings.admin_port}"
-            raise SettingsError(f"YOUSYNC_ADMIN_PORT: cannot listen on {where}: {error.strerror}") from None
+        port = await stack.enter_async_context(admin_server(health, registry, host, self._settings.admin_port))
         _log.info("listening", host=host, port=port)
 
     async def _state_fault(self) -> str | None:

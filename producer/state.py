@@ -10,7 +10,15 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from contract.producer_state import FollowedQuery, Ledger, Watermark, ledger_key, query_key, watermark_key
+from contract.producer_state import (
+    UNREADABLE_LEDGER,
+    FollowedQuery,
+    Ledger,
+    Watermark,
+    ledger_key,
+    query_key,
+    watermark_key,
+)
 from contract.times import format_millis, parse_rfc3339_ms
 from contract.topics import PRODUCER_STATE
 from ops.logging import get_logger
@@ -19,7 +27,6 @@ from producer.publisher import RecordWriter
 
 _T = TypeVar("_T")
 
-UNREADABLE_LEDGER_USED: Final = 1 << 53
 _READ_TIMEOUT_MS: Final = 1000
 
 _log = get_logger(__name__)
@@ -101,7 +108,7 @@ class ProducerState:
         ledger = self._read(key, Ledger)
         if ledger is not None:
             return ledger.used
-        return UNREADABLE_LEDGER_USED if key in self._values else 0
+        return UNREADABLE_LEDGER.used if key in self._values else 0
 
     async def set_used(self, bucket: str, pacific_date: str, used: int) -> None:
         """Remember what has been debited from a bucket on a day."""

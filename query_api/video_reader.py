@@ -58,16 +58,15 @@ class MongoVideoReader:
         """Connect at the first read, not before.
 
         Raises:
-            SettingsError: `uri` is no connection string; it is not repeated, for it may hold a password.
+            SettingsError: `uri` cannot be used; it is not repeated, for it may hold a password.
         """
         try:
             self._client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
                 uri, serverSelectionTimeoutMS=_SELECTION_MS, timeoutMS=_OPERATION_MS, appname="yousync-api"
             )
-        except (PyMongoError, ValueError, TypeError) as error:
+        except (PyMongoError, OSError) as error:
             raise SettingsError(
-                "MONGODB_URI: not a usable MongoDB connection string (in user and password, special characters "
-                f"must be percent-encoded): {type(error).__name__}"
+                f"MONGODB_URI: the driver cannot use this connection string: {type(error).__name__}"
             ) from None
         self._videos = self._client[database][VIDEOS]
         self._away = False

@@ -10,12 +10,13 @@ from typing import Final, get_args
 import orjson
 from aiohttp import web
 
+from contract.times import pacific_day_start_ms
 from ops.logging import get_logger
 from simulator import errors, oracle
 from simulator.errors import ApiError
 from simulator.faults import Endpoint
 from simulator.parameters import Parameters
-from simulator.quota import Bucket, pacific_day_start
+from simulator.quota import Bucket
 from simulator.simulation import Simulation
 
 log = get_logger(__name__)
@@ -82,7 +83,7 @@ class _Method:
 
     def _search_quota_exceeded(self, key: str, now_ms: int) -> ApiError:
         limit = self._simulation.quota.limits["search"]
-        return errors.search_quota_exceeded(key, pacific_day_start(now_ms), limit)
+        return errors.search_quota_exceeded(key, pacific_day_start_ms(now_ms) // 1000, limit)
 
     def _fail_on_purpose(self, key: str, now_ms: int) -> None:
         replacements = {

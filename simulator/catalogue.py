@@ -9,12 +9,12 @@ from typing import Annotated, Final
 import msgspec
 
 from contract.settings import SettingsError
-from contract.video import Live
+from contract.video import VIDEO_ID, Live
 
 UNNAMED_CHANNEL: Final = "UCsimulated0channel00000"
 _SHOWN_FAULTS: Final = 10
 
-VideoId = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{11}\Z")]
+VideoId = Annotated[str, msgspec.Meta(pattern=rf"\A{VIDEO_ID.pattern}\Z")]
 ChannelId = Annotated[str, msgspec.Meta(pattern=r"\AUC[A-Za-z0-9_-]{22}\Z")]
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -14,8 +14,6 @@ from simulator.video_index import Window
 
 Parameters = Mapping[str, str]
 """Parameters by name; of one that is repeated, the values are joined by commas."""
-
-Order = Literal["date", "rating", "relevance", "title", "videoCount", "viewCount"]
 
 MOST_PER_PAGE: Final = 50
 MOST_IDS: Final = 50

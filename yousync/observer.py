@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -14,12 +13,12 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import PyMongoError
 
-from contract.producer_state import SEARCH_BUCKET, UNITS_BUCKET, Ledger, ledger_key
+from contract.producer_state import SEARCH_BUCKET, UNITS_BUCKET, UNREADABLE_LEDGER, Ledger, ledger_key
 from contract.read_model import EVERY_VIDEO, VIDEOS
-from contract.settings import Settings
+from contract.settings import Settings, SettingsError
+from contract.times import pacific_date
 from contract.topics import DEAD_LETTER, PRODUCER_STATE, PROJECTOR_GROUP, RAW
 
-_PACIFIC: Final = ZoneInfo("America/Los_Angeles")
 _ANSWER_SECONDS: Final = 5.0
 
 
@@ -45,11 +44,6 @@ def total_lag(begins: dict[int, int], ends: dict[int, int], committed: dict[int,
     return sum(max(0, end - max(committed.get(partition, 0), begins[partition])) for partition, end in ends.items())
 
 
-def pacific_date(now: datetime) -> str:
-    """The quota's day, `YYYY-MM-DD`."""
-    return now.astimezone(_PACIFIC).date().isoformat()
-
-
 def quota_left(ledgers: dict[bytes, Ledger], settings: Settings, date: str) -> QuotaLeft:
     """Today's quota less what the producer has debited."""
 
@@ -58,6 +52,14 @@ def quota_left(ledgers: dict[bytes, Ledger], settings: Settings, date: str) -> Q
         return max(0, granted - ledger.used)
 
     return QuotaLeft(left(SEARCH_BUCKET, settings.search_calls_per_day), left(UNITS_BUCKET, settings.units_per_day))
+
+
+def read_ledger(value: bytes) -> Ledger:
+    """A ledger of the producer's state; one that cannot be read counts as the producer counts it."""
+    try:
+        return msgspec.json.decode(value, type=Ledger)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return UNREADABLE_LEDGER
 
 
 class Observer:
@@ -108,7 +110,7 @@ class Observer:
 
     async def _quota_left(self, now: datetime) -> QuotaLeft:
         await self._read_ledgers()
-        return quota_left(self._ledgers, self._settings, pacific_date(now))
+        return quota_left(self._ledgers, self._settings, pacific_date(int(now.timestamp() * 1000)))
 
     async def _ranges(self, topic: str) -> tuple[dict[int, int], dict[int, int]]:
         partitions = await partitions_of(self._admin, topic)
@@ -130,7 +132,7 @@ class Observer:
         while await self._consumer.position(state) < end:
             for record in (await self._consumer.getmany(timeout_ms=200)).get(state, []):
                 if record.key and record.value and record.key.startswith(b"ledger/"):
-                    self._ledgers[record.key] = msgspec.json.decode(record.value, type=Ledger)
+                    self._ledgers[record.key] = read_ledger(record.value)
 
 
 @asynccontextmanager
@@ -139,6 +141,7 @@ async def observer(settings: Settings) -> AsyncIterator[Observer]:
 
     Raises:
         KafkaError: Kafka does not answer.
+        SettingsError: MongoDB's driver cannot use the connection string.
     """
     async with AsyncExitStack() as stack:
         bootstrap = settings.kafka_bootstrap_servers
@@ -148,11 +151,19 @@ async def observer(settings: Settings) -> AsyncIterator[Observer]:
         admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5000)
         stack.push_async_callback(admin.close)
         await admin.start()
-        client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
-            settings.mongodb_uri.get_secret_value(), serverSelectionTimeoutMS=2000
-        )
+        client = _mongo_client(settings.mongodb_uri.get_secret_value())
         stack.callback(client.close)
         yield Observer(settings, admin, consumer, client[settings.mongodb_database])
+
+
+def _mongo_client(uri: str) -> "AsyncIOMotorClient[dict[str, Any]]":
+    try:
+        return AsyncIOMotorClient(uri, serverSelectionTimeoutMS=2000)
+    except (PyMongoError, OSError) as error:
+        # Not the driver's words: they may repeat a password.
+        raise SettingsError(
+            f"MONGODB_URI: the driver cannot use this connection string: {type(error).__name__}"
+        ) from None
 
 
 async def partitions_of(admin: AIOKafkaAdminClient, topic: str) -> list[TopicPartition]:

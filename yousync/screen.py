@@ -11,7 +11,7 @@ _STATE_STYLES = {"ready": "green", "starting": "yellow", "restarting": "red", "n
 
 
 class ProcessRow(msgspec.Struct, frozen=True):
-    """One line of the table."""
+    """One line of the table, and below it why the process is not ready."""
 
     name: str
     state: str
@@ -36,6 +36,7 @@ def screen(view: View) -> RenderableType:
     return Group(
         Text("YouSync", style="bold").append(f"  {view.headline}", style="not bold"),
         process_table(view.rows),
+        *(Text(line, style="yellow") for line in process_faults(view.rows)),
         *(Text(line) for line in figures(view)),
         Text("Ctrl-C stops everything; the data stays.", style="dim"),
     )
@@ -51,6 +52,11 @@ def process_table(rows: list[ProcessRow]) -> Table:
         memory = "" if row.memory_bytes is None else f"{row.memory_bytes / 2**20:.0f} MiB"
         table.add_row(row.name, state, str(row.pid or ""), str(row.restarts), memory)
     return table
+
+
+def process_faults(rows: list[ProcessRow]) -> list[str]:
+    """Why processes are not ready, a line each."""
+    return [f"{row.name}: {row.fault}" for row in rows if row.fault]
 
 
 def figures(view: View) -> list[str]:

@@ -8,7 +8,7 @@ from rich.console import Console
 from contract.settings import Settings
 from yousync.local.running_stack import RunningStack
 from yousync.observer import Observation, observer
-from yousync.screen import ProcessRow, process_table, summary
+from yousync.screen import ProcessRow, process_faults, process_table, summary
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -26,6 +26,7 @@ async def find_status(settings: Settings, stack: RunningStack | None) -> Status:
 
     Raises:
         KafkaError: Kafka does not answer.
+        SettingsError: MongoDB's driver cannot use the connection string.
     """
     async with observer(settings) as eyes:
         seen = await eyes.observe(datetime.now(UTC))
@@ -49,7 +50,7 @@ def print_status(status: Status, stack_folder: str) -> None:
     else:
         console.print(f"YouSync is up: {status.url}\n{status.source}", markup=False, soft_wrap=True)
         console.print(process_table(status.processes))
-    for line in (summary(status.pipeline), *status.pipeline.faults):
+    for line in (*process_faults(status.processes), summary(status.pipeline), *status.pipeline.faults):
         console.print(line, markup=False, soft_wrap=True)
 
 
@@ -57,6 +58,6 @@ def _rows(stack: RunningStack) -> list[ProcessRow]:
     from yousync.local.memory import memory_bytes  # noqa: PLC0415 - psutil comes with the `local` requirements only
 
     return [
-        ProcessRow(process.name, process.state, process.pid, process.restarts, memory_bytes(process.pid), "")
+        ProcessRow(process.name, process.state, process.pid, process.restarts, memory_bytes(process.pid), process.fault)
         for process in stack.processes
     ]

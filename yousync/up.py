@@ -76,12 +76,14 @@ def _choose_ports(settings: Settings, kafka_port: int | None, mongodb_port: int 
         controller=spare[1],
         mongodb=mongodb_port or spare[2],
         api=settings.api_port or spare[3],
-        simulator=settings.simulator_port if "simulator_port" in settings.model_fields_set else spare[4],
+        simulator=(settings.simulator_port if "simulator_port" in settings.model_fields_set else 0) or spare[4],
         admin=dict(zip(("simulator", "processor", "producer", "api"), spare[5:], strict=True)),
     )
     require_free_port(ports.api, "The API", settings.api_host, remedy="choose another with --api-port")
     require_free_port(ports.kafka, "Kafka", remedy="choose another with --kafka-port")
     require_free_port(ports.mongodb, "MongoDB", remedy="choose another with --mongodb-port")
+    if choose_source(settings) is not Source.YOUTUBE:
+        require_free_port(ports.simulator, "The simulator", remedy="choose another in YOUSYNC_SIMULATOR_PORT")
     return ports
 
 
@@ -218,12 +220,9 @@ class _Up:
             source=plan.headline,
             url=plan.url,
             simulator_url=plan.simulator_url,
-            folder=str(plan.folder),
             settings={field: value for field, value in plan.shared.items() if field not in _NOT_FOR_OTHERS},
             processes=[
-                RunningProcess(
-                    child.name, child.server.pid, child.state, child.restarts, plan.ports.admin.get(child.name)
-                )
+                RunningProcess(child.name, child.server.pid, child.state, child.restarts, child.fault)
                 for child in self._supervisor.children
             ],
         )
@@ -288,7 +287,7 @@ class _Display:
             if self._states.get(row.name) != row.state:
                 self._states[row.name] = row.state
                 if row.state in {"ready", "not ready"}:
-                    self.tell(f"{row.name} is {row.state} (process {row.pid})")
+                    self.tell(f"{row.name} is {row.state} (process {row.pid}){f': {row.fault}' if row.fault else ''}")
         now = time.monotonic()
         if view.observation and now - self._plain_at >= _PLAIN_LINE_SECONDS:
             self._plain_at = now

@@ -15,7 +15,22 @@ from yousync.cli import app
 from yousync.local.kafka_jars import recorded_jars
 
 ROOT = Path(__file__).parents[2]
-OURS = {"topics", "producer", "processor", "api"}
+PACKAGES = {
+    "topics": "yousync/topics.py",
+    "producer": "producer",
+    "processor": "processors",
+    "api": "query_api",
+    "simulator": "simulator",
+}
+OURS = set(PACKAGES)
+INSIDE = {
+    *("KAFKA_BOOTSTRAP_SERVERS", "MONGODB_URI", "YOUSYNC_ADMIN_HOST", "YOUSYNC_ADMIN_PORT"),
+    *("YOUSYNC_API_HOST", "YOUSYNC_API_PORT", "YOUSYNC_SIMULATOR_HOST", "YOUSYNC_SIMULATOR_PORT"),
+}
+"""Addresses between the containers: the same whatever the user's `.env` says."""
+
+OF_THE_IMAGE = {"YOUSYNC_HOME", "YOUSYNC_SIMULATOR_CATALOGUE"}
+"""Paths: the user's mean nothing inside a container."""
 VARIABLES = {environment_name(field): field for field in Settings.model_fields}
 REFERENCE = re.compile(r"\$\{(\w+)(?::([-?])((?:[^${}]|\$\{[^}]*\})*))?\}")
 
@@ -42,6 +57,8 @@ def deployment_faults(compose: Compose, dockerfile: str) -> list[str]:
         return [f"services are {sorted(services)}"]
     return [
         *_command_faults(services),
+        *_missing_faults(services),
+        *_restart_faults(services),
         *_variable_faults(services),
         *_address_faults(services),
         *_port_faults(services),
@@ -60,6 +77,42 @@ def _command_faults(services: Compose) -> list[str]:
         for name in OURS
         if services[name]["command"] != [name] or name not in known
     ]
+
+
+def _missing_faults(services: Compose) -> list[str]:
+    """A setting that a service reads must reach it from the user's `.env`."""
+    faults = []
+    for name, path in PACKAGES.items():
+        given = services[name]["environment"]
+        for variable in sorted(_variables_read_by(ROOT / path) - OF_THE_IMAGE):
+            if variable not in given:
+                faults.append(f"{name}: is not given {variable}")
+            elif variable not in INSIDE and not REFERENCE.fullmatch(str(given[variable])):
+                faults.append(f"{name}: {variable} cannot be set in .env")
+    return faults
+
+
+def _variables_read_by(path: Path) -> set[str]:
+    files = [path] if path.is_file() else list(path.glob("**/*.py"))
+    text = "\n".join(file.read_text() for file in files)
+    read = {field for field in Settings.model_fields if re.search(rf"settings\.{field}\b", text)}
+    if "require_for_polling" in text:
+        read |= {"youtube_api_key", "queries"}
+    return {environment_name(field) for field in read | {"log_level", "log_format"}}
+
+
+def _restart_faults(services: Compose) -> list[str]:
+    """Who stops to be looked at must not be started for ever; the simulator is only there when asked for."""
+    wanted = {"topics": "on-failure", "producer": "on-failure:5", "processor": "on-failure:5"}
+    faults = [
+        f"{name}: restart is {service.get('restart')}"
+        for name, service in services.items()
+        if service.get("restart") != wanted.get(name, "unless-stopped")
+    ]
+    profiles = {name: service["profiles"] for name, service in services.items() if "profiles" in service}
+    if profiles != {"simulator": ["simulator"]}:
+        faults.append(f"profiles are {profiles}")
+    return faults
 
 
 def _variable_faults(services: Compose) -> list[str]:
@@ -136,6 +189,7 @@ def _start_faults(services: Compose) -> list[str]:
         "producer": {"topics": "service_completed_successfully"},
         "processor": {"mongodb": "service_healthy", "topics": "service_completed_successfully"},
         "api": {"mongodb": "service_healthy"},
+        "simulator": {},
     }
     faults = []
     for name, conditions in wanted.items():
@@ -153,14 +207,17 @@ def _volume_faults(compose: Compose, dockerfile: str) -> list[str]:
         name: [volume.split(":") for volume in service.get("volumes", [])]
         for name, service in compose["services"].items()
     }
-    faults = [f"{name}: has no volume" for name in ("kafka", "mongodb", "processor") if not used[name]]
+    faults = [f"{name}: has no volume" for name in ("kafka", "mongodb", "processor", "simulator") if not used[name]]
     declared = set(compose["volumes"])
     mounted = {volume for volumes in used.values() for volume, _ in volumes}
     if mounted != declared:
         faults.append(f"volumes declared are {sorted(declared)}, used {sorted(mounted)}")
     home = re.search(r"YOUSYNC_HOME=(\S+)", dockerfile)
-    if home and any(path != home[1] for _, path in used["processor"]):
-        faults.append(f"processor: its volume is not at YOUSYNC_HOME, {home[1]}")
+    faults += [
+        f"{name}: its volume is not at YOUSYNC_HOME, {home[1]}"
+        for name in ("processor", "simulator")
+        if home and any(path != home[1] for _, path in used[name])
+    ]
     log_folder = compose["services"]["kafka"]["environment"]["KAFKA_LOG_DIRS"]
     if any(path != log_folder for _, path in used["kafka"]):
         faults.append("kafka: its volume is not where it keeps its logs")
@@ -223,6 +280,16 @@ def _at(*path: str, value: Any) -> Change:
     return change
 
 
+def _without(*path: str) -> Change:
+    def change(compose: Compose) -> None:
+        place = compose
+        for step in path[:-1]:
+            place = place[step]
+        del place[path[-1]]
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
@@ -248,6 +315,17 @@ def _at(*path: str, value: Any) -> Change:
         (_at("services", "mongodb", "user", value="root"), "does not run as a plain user"),
         (_at("services", "kafka", "image", value="apache/kafka:4.2.0"), "kafka: is apache/kafka:4.2.0"),
         (_at("services", "worker", value={}), "services are"),
+        (_at("services", "processor", "restart", value="unless-stopped"), "processor: restart is unless-stopped"),
+        (_at("services", "simulator", "profiles", value=["all"]), "profiles are"),
+        (
+            _without("services", "processor", "environment", "YOUSYNC_SESSION_TIMEOUT_SECONDS"),
+            "processor: is not given",
+        ),
+        (_without("services", "producer", "environment", "YOUSYNC_QUERIES"), "producer: is not given YOUSYNC_QUERIES"),
+        (
+            _at("services", "processor", "environment", "YOUSYNC_MONGODB_DATABASE", value="yousync"),
+            "YOUSYNC_MONGODB_DATABASE cannot be set in .env",
+        ),
     ],
 )
 def test_a_changed_compose_file_is_noticed(change: Change, fault: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from contract.events import VideoEnvelope
 from processors.decode import Record, Refusal
-from processors.dedup import KnownVideo
+from processors.dedup import KnownVideo, decode_known, encode_known
 from processors.document import Document, from_stored, to_stored
 from processors.projection import Unavailable, WriteResult
 
@@ -42,26 +42,37 @@ class FaultPlan:
 
 
 class FakeReadModel:
-    """Documents as MongoDB stores them, with the write's condition on the position."""
+    """Documents as MongoDB stores them, with the write's condition on the position; `rejects` names refused ids."""
 
     def __init__(self) -> None:
         self.plan = FaultPlan()
         self.stored: dict[str, dict[str, Any]] = {}
-        self.generation_uuid = "generation-1"
+        self.rejects: set[str] = set()
         self.writes = 0
+        self._generation = 1
+
+    def drop(self) -> None:
+        """The collection goes, and with it its generation."""
+        self.stored.clear()
+        self._generation += 1
 
     async def generation(self) -> str:
+        """As in `ReadModel`."""
         self.plan.run([])
-        return self.generation_uuid
+        return f"generation-{self._generation}"
 
     async def documents(self, video_ids: Sequence[str]) -> dict[str, Document]:
+        """As in `ReadModel`."""
         self.plan.run([])
         return {one: from_stored(self.stored[one]) for one in video_ids if one in self.stored}
 
     async def write(self, documents: Sequence[Document]) -> WriteResult:
+        """As in `ReadModel`."""
         overtaken: set[str] = set()
-        self.plan.run([self._writer(document, overtaken) for document in documents])
-        return WriteResult(frozenset(overtaken), {})
+        accepted = [document for document in documents if document.id not in self.rejects]
+        self.plan.run([self._writer(document, overtaken) for document in accepted])
+        rejected = {document.id: "rejected by a fake" for document in documents if document.id in self.rejects}
+        return WriteResult(frozenset(overtaken), rejected)
 
     def _writer(self, document: Document, overtaken: set[str]) -> Callable[[], None]:
         def write() -> None:
@@ -83,6 +94,7 @@ class FakeVideoEvents:
         self.sent: list[tuple[VideoEnvelope, bytes | None]] = []
 
     async def send(self, events: Sequence[tuple[VideoEnvelope, bytes | None]]) -> None:
+        """As in `VideoEvents`."""
         self.plan.run([lambda event=event: self.sent.append(event) for event in events])  # type: ignore[misc]
 
     def by_highest_sequence(self) -> dict[str, tuple[VideoEnvelope, bytes | None]]:
@@ -103,30 +115,35 @@ class FakeDeadLetters:
         self.sent: list[tuple[Record, Refusal]] = []
 
     async def send(self, refused: Sequence[tuple[Record, Refusal]]) -> None:
+        """As in `DeadLetters`."""
         self.plan.run([lambda one=one: self.sent.append(one) for one in refused])  # type: ignore[misc]
 
 
 class FakeKnownVideos:
-    """The table."""
+    """The table: the bytes of each entry, by partition and id."""
 
     def __init__(self) -> None:
         self.plan = FaultPlan()
-        self.entries: dict[str, KnownVideo] = {}
+        self.entries: dict[tuple[int, str], bytes] = {}
         self.writes = 0
 
     def read(self, partition: int, video_ids: Sequence[str]) -> dict[str, KnownVideo]:
-        return {one: self.entries[one] for one in video_ids if one in self.entries}
+        """As in `KnownVideos`."""
+        there = {one: self.entries[partition, one] for one in video_ids if (partition, one) in self.entries}
+        known = {video_id: decode_known(value) for video_id, value in there.items()}
+        return {video_id: entry for video_id, entry in known.items() if entry is not None}
 
     async def write(self, partition: int, entries: Mapping[str, KnownVideo | None]) -> None:
-        self.plan.run([self._setter(video_id, entry) for video_id, entry in entries.items()])
+        """As in `KnownVideos`."""
+        self.plan.run([self._setter((partition, video_id), entry) for video_id, entry in entries.items()])
 
-    def _setter(self, video_id: str, entry: KnownVideo | None) -> Callable[[], None]:
+    def _setter(self, key: tuple[int, str], entry: KnownVideo | None) -> Callable[[], None]:
         def write() -> None:
             self.writes += 1
             if entry is None:
-                self.entries.pop(video_id, None)
+                self.entries.pop(key, None)
             else:
-                self.entries[video_id] = entry
+                self.entries[key] = encode_known(entry)
 
         return write
 
@@ -138,5 +155,6 @@ class FakeLease:
         self.lost: Exception | None = None
 
     async def hold(self) -> None:
+        """As in `Lease`."""
         if self.lost:
             raise self.lost

@@ -16,10 +16,12 @@ Journal = list[tuple[str, str]]
 
 
 def video_id(number: int) -> str:
+    """The id of video `number`, of the right form."""
     return f"vid{number:08d}"
 
 
 def search_item(number: int, published_ms: int = 0) -> dict[str, Any]:
+    """Video `number` as a search shows it."""
     return {
         "kind": "youtube#searchResult",
         "id": {"kind": "youtube#video", "videoId": video_id(number)},
@@ -35,9 +37,11 @@ class MemoryStateLog:
         self.journal: Journal = [] if journal is None else journal
 
     async def read(self) -> dict[bytes, bytes]:
+        """As in `StateLog`."""
         return dict(self.values)
 
     async def append(self, key: bytes, value: bytes) -> None:
+        """As in `StateLog`; written down in the journal."""
         self.values[key] = value
         self.journal.append(("state", key.decode()))
 
@@ -50,6 +54,7 @@ class MemoryWriter:
         self.journal: Journal = [] if journal is None else journal
 
     async def write(self, records: Sequence[KafkaRecord]) -> list[KafkaRecord]:
+        """As in `RecordWriter`: those that are too large come back."""
         taken = [record for record in records if len(record.value) < RAW_MAX_BYTES - 1024]
         self.records += taken
         self.journal += [("published", record.key.decode()) for record in taken]
@@ -57,6 +62,7 @@ class MemoryWriter:
 
     @property
     def raw_ids(self) -> set[str]:
+        """Videos that have a raw record."""
         return {record.key.decode() for record in self.records if record.topic == RAW}
 
 
@@ -77,6 +83,7 @@ class FakeYouTube:
             self.publish(moment)
 
     def publish(self, published_ms: int) -> str:
+        """One more video; returns its id."""
         number = len(self._videos)
         self._videos.append((published_ms, number))
         self._videos.sort()
@@ -84,9 +91,11 @@ class FakeYouTube:
 
     @property
     def ids(self) -> set[str]:
+        """Every video there is."""
         return {video_id(number) for _, number in self._videos}
 
     async def search(self, request: SearchRequest) -> SearchPage:
+        """As in `SearchClient`, or the next failure."""
         self.requests.append(request)
         self.journal.append(("call", request.query))
         failure = self.failures.pop(0) if self.failures else None

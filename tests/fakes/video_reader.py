@@ -13,16 +13,20 @@ class InMemoryVideoReader:
         self.away = False
 
     def put(self, document: Document) -> None:
+        """Store a document in place of the one of its id."""
         self.documents[document["_id"]] = document
 
     async def list_videos(self, *, limit: int, skip: int = 0, after: str | None = None) -> list[StoredVideo]:
+        """As in `VideoReader`."""
         below = [video for video in self._newest_first() if after is None or video.sort_key < after]
         return below[skip : skip + limit]
 
     async def count_videos(self) -> int:
+        """As in `VideoReader`."""
         return len(self._newest_first())
 
     async def find_video(self, video_id: str) -> bytes | None:
+        """As in `VideoReader`."""
         return next((video.body for video in self._newest_first() if video.sort_key.endswith(video_id)), None)
 
     def _newest_first(self) -> list[StoredVideo]:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contract.times import next_pacific_midnight_ms, pacific_date
 from producer.error_policy import QuotaExhausted
-from producer.quota import QuotaLedger, next_pacific_midnight_ms, pacific_date
+from producer.quota import QuotaLedger
 from producer.state import ProducerState
 from tests.fakes.producer_edges import MemoryStateLog
 

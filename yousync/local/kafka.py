@@ -12,12 +12,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
-
 from contract.topics import DEAD_LETTER_MAX_BYTES
+from ops.kafka_topics import kafka_answers
 from yousync.local.kafka_jars import Progress, ensure_jars, jars_folder, recorded_jars
-from yousync.local.server import LocalServer, LocalStackError, last_line
+from yousync.local.server import LocalServer, LocalStackError, last_line, require_free_port
 
 _HEAP_MIB: Final = 512
 _JAVA_CHECK_SECONDS: Final = 30
@@ -32,7 +30,6 @@ class KafkaServer(LocalServer):
             "Kafka",
             port,
             log_file,
-            ready=self._answers_metadata,
             start_seconds=120,
             stop_seconds=30,
         )
@@ -41,6 +38,10 @@ class KafkaServer(LocalServer):
         self._jars = jars
         self._java = Path("java")
         self._properties = folder / "server.properties"
+
+    def launch(self) -> None:
+        require_free_port(self._controller_port, "Kafka's controller")
+        super().launch()
 
     def prepare(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -59,11 +60,14 @@ class KafkaServer(LocalServer):
         properties = self._folder / "format.properties"
         properties.write_text(server_properties(self.port, self._controller_port, fresh))
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        tool = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", str(properties)]
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
             done = subprocess.run(  # noqa: S603 - our own command
-                [*self._java_command(), *tool], stdout=log, stderr=log, timeout=_FORMAT_SECONDS, check=False
+                [*self._java_command(), *format_arguments(cluster, properties)],
+                stdout=log,
+                stderr=log,
+                timeout=_FORMAT_SECONDS,
+                check=False,
             )
         if done.returncode:
             raise LocalStackError(f"Kafka's storage cannot be formatted: {last_line(self.log_file)}")
@@ -83,12 +87,12 @@ class KafkaServer(LocalServer):
             os.pathsep.join(map(str, self._jars)),
         ]
 
-    def _answers_metadata(self) -> bool:
+    def answers(self) -> bool:
         """Ask in a thread with a loop of its own: the caller's loop may be running."""
         answers: list[bool] = []
 
         def ask() -> None:
-            answers.append(asyncio.run(_has_broker(self.address)))
+            answers.append(asyncio.run(kafka_answers(self.address)))
 
         thread = threading.Thread(target=ask)
         thread.start()
@@ -96,15 +100,9 @@ class KafkaServer(LocalServer):
         return answers == [True]
 
 
-async def _has_broker(address: str) -> bool:
-    admin = AIOKafkaAdminClient(bootstrap_servers=address, request_timeout_ms=5000)
-    try:
-        await admin.start()
-        return bool((await admin.describe_cluster())["brokers"])
-    except (KafkaError, OSError, TimeoutError):
-        return False
-    finally:
-        await admin.close()
+def format_arguments(cluster_id: str, properties: Path) -> list[str]:
+    """What the storage tool is called with; an id may begin with a dash, so it stays with its option."""
+    return ["kafka.tools.StorageTool", "format", "--standalone", f"--cluster-id={cluster_id}", "-c", str(properties)]
 
 
 def server_properties(port: int, controller_port: int, data: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from yousync.local.server import LocalServer, LocalStackError, cache_folder
+from yousync.local.server import LocalServer, LocalStackError, cache_folder, port_answers
 
 _CACHE_GIB: Final = 0.25
 _PING_MS: Final = 1000
@@ -23,7 +23,6 @@ class MongodServer(LocalServer):
             "MongoDB",
             port,
             log_file,
-            ready=self._answers_ping,
             start_seconds=60,
             stop_seconds=30,
         )
@@ -48,7 +47,10 @@ class MongodServer(LocalServer):
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
         ]
 
-    def _answers_ping(self) -> bool:
+    def answers(self) -> bool:
+        """Whether it answers a ping."""
+        if not port_answers(self.port):
+            return False
         client: MongoClient[dict[str, Any]] = MongoClient(self.uri, serverSelectionTimeoutMS=_PING_MS)
         try:
             client.admin.command("ping")

@@ -16,13 +16,13 @@ _FILE_NAME: Final = "up.json"
 
 
 class RunningProcess(msgspec.Struct, frozen=True):
-    """One process of the stack; `admin_port` is None for Kafka and MongoDB."""
+    """One process of the stack; `fault` says why it is not ready."""
 
     name: str
     pid: int | None
     state: str
     restarts: int
-    admin_port: int | None
+    fault: str
 
 
 class RunningStack(msgspec.Struct, frozen=True):
@@ -32,7 +32,6 @@ class RunningStack(msgspec.Struct, frozen=True):
     source: str
     url: str
     simulator_url: str | None
-    folder: str
     settings: dict[str, str]
     processes: list[RunningProcess]
 
@@ -84,20 +83,12 @@ def find_running_stack(home: Path) -> RunningStack | None:
 
 
 def settings_of(stack: RunningStack | None, **overrides: Any) -> Settings:
-    """The settings of this process; what it does not say itself is taken from the running stack.
+    """The settings in effect beside a stack: its own go before the environment, which may speak of other servers.
 
     Raises:
         SettingsError: settings of this process are wrong.
     """
-    own = load_settings(**overrides)
-    if stack is None:
-        return own
-    return load_settings(**unsaid(stack.settings, own), **overrides)
-
-
-def unsaid(settings: dict[str, str], own: Settings) -> dict[str, str]:
-    """Those of the stack's settings that neither the environment nor `.env` has set."""
-    return {field: value for field, value in settings.items() if field not in own.model_fields_set}
+    return load_settings(**{**(stack.settings if stack else {}), **overrides})
 
 
 def _read(home: Path) -> RunningStack | None:

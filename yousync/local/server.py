@@ -21,6 +21,7 @@ _SERVER_PORTS: Final = (15_000, 32_000)
 _PORT_TRIES: Final = 1000
 _TAIL_BYTES: Final = 8192
 _ERROR: Final = re.compile(r"\b(ERROR|FATAL)\b|\"s\":\"[EF]\"")
+_CAUSE: Final = re.compile(r"(Caused by: )?[\w.$]+(Exception|Error)(: |$)")
 
 
 class LocalStackError(Exception):
@@ -40,14 +41,12 @@ class LocalServer:
         port: int,
         log_file: Path,
         *,
-        ready: Callable[[], bool],
         start_seconds: float,
         stop_seconds: float,
     ) -> None:
         self.name: Final = name
         self.port: Final = port
         self.log_file: Final = log_file
-        self._ready = ready
         self.start_seconds: Final = start_seconds
         self._stop_seconds = stop_seconds
         self._process: subprocess.Popen[bytes] | None = None
@@ -120,8 +119,12 @@ class LocalServer:
             time.sleep(_POLL_SECONDS)
 
     def answers(self) -> bool:
-        """Whether the server answers at this moment; blocks for a second or so at most."""
-        return port_answers(self.port) and self._ready()
+        """Whether the server answers at this moment; blocks for seconds at most."""
+        raise NotImplementedError
+
+    def fault(self) -> str | None:
+        """Why the server cannot be used at this moment, None when it can; blocks as `answers` does."""
+        return None if self.answers() else "it does not answer"
 
     def stop(self) -> None:
         """End the process cleanly; by force when it does not end in its time."""
@@ -242,11 +245,15 @@ def port_answers(port: int) -> bool:
 
 
 def last_line(log_file: Path) -> str:
-    """What a program said last, for one-sentence errors: its last error, else its last line."""
+    """What a program said last, for one-sentence errors: its last error with its cause, else its last line."""
     try:
         text = log_file.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
     except OSError:
         text = ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if _ERROR.search(line)]
-    return next(reversed(errors or lines), f"it said nothing in {log_file}")
+    errors = [number for number, line in enumerate(lines) if _ERROR.search(line)]
+    if not errors:
+        return lines[-1] if lines else f"it said nothing in {log_file}"
+    # A Java program's error says little; the root of the stack trace below it says what happened.
+    causes = [line for line in lines[errors[-1] + 1 :] if _CAUSE.match(line)]
+    return " - ".join([lines[errors[-1]], *causes[-1:]])

@@ -21,7 +21,6 @@ class ServiceProcess(LocalServer):
             name,
             admin_port,
             log_file,
-            ready=self._says_ready,
             start_seconds=120,
             stop_seconds=20,
         )
@@ -33,8 +32,13 @@ class ServiceProcess(LocalServer):
     def environment(self) -> dict[str, str]:
         return {**os.environ, **self._settings}
 
-    def _says_ready(self) -> bool:
-        return readiness_fault(self.port) is None
+    def answers(self) -> bool:
+        """Whether the service says that it is ready."""
+        return self.fault() is None
+
+    def fault(self) -> str | None:
+        """What `/readyz` says."""
+        return readiness_fault(self.port)
 
 
 def readiness_fault(admin_port: int) -> str | None:

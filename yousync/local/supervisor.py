@@ -10,8 +10,8 @@ import msgspec
 
 from yousync.local.server import LocalServer, LocalStackError, last_line
 
-WRONG_SETTINGS: Final = 2
-"""Exit code of a service whose settings are wrong: starting it again would not help."""
+NEEDS_OPERATOR: Final = 2
+"""Exit code of a service that can go on only once somebody has changed something, settings for one."""
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 30.0
@@ -43,8 +43,8 @@ def decide_after_death(
     exit_code: int | None, *, deaths_in_a_row: int, ran_seconds: float, ever_ready: bool
 ) -> Restart | GiveUp:
     """What to do about a process that ended by itself; `deaths_in_a_row` counts this one."""
-    if exit_code == WRONG_SETTINGS:
-        return GiveUp("its settings are wrong")
+    if exit_code == NEEDS_OPERATOR:
+        return GiveUp("starting it again would not help")
     if ran_seconds >= HEALTHY_SECONDS:
         return Restart(FIRST_PAUSE_SECONDS)
     if not ever_ready and deaths_in_a_row >= DEATHS_BEFORE_GIVING_UP:
@@ -137,17 +137,17 @@ class Supervisor:
         """Keep `state` true; a task per child, since a frozen one takes seconds to be asked."""
         while True:
             if child.server.pid is not None:
-                ready = await asyncio.to_thread(child.server.answers)
+                fault = await asyncio.to_thread(child.server.fault)
                 if child.wanted and child.server.pid is not None:
-                    self._note(child, ready=ready)
+                    self._note(child, fault)
             await asyncio.sleep(_POLL_SECONDS if child.state == "starting" else _CHECK_SECONDS)
 
     @staticmethod
-    def _note(child: Child, *, ready: bool) -> None:
-        if ready:
+    def _note(child: Child, fault: str | None) -> None:
+        if fault is None:
             child.state, child.ever_ready, child.fault = "ready", True, ""
-        elif child.state == "ready":
-            child.state = "not ready"
+        elif child.state in {"ready", "not ready"}:
+            child.state, child.fault = "not ready", fault
 
     @staticmethod
     def _require_in_time(child: Child) -> None:

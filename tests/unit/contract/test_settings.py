@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from pymongo.errors import PyMongoError
+from pymongo.uri_parser import parse_uri
 
 from contract.settings import (
     Settings,
@@ -10,6 +12,7 @@ from contract.settings import (
     environment_name,
     load_settings,
     require_for_polling,
+    secret_values,
     shown_value,
 )
 
@@ -111,8 +114,12 @@ def test_queries_are_separated_by_newline_or_semicolon(text: str, queries: tuple
     [
         ("mongodb://127.0.0.1:27017", "mongodb://127.0.0.1:27017"),
         ("mongodb://user:hidden@a:1,b:2/x?tls=true", "mongodb://***@a:1,b:2/x?tls=true"),
-        ("mongodb://user:hid/den@a", "mongodb://***@a"),
-        ("mongodb://user:hid@den@a", "mongodb://***@a"),
+        ("mongodb://user:hidden@a/?appName=me@home", "mongodb://***@a/?appName=me@home"),
+        ("mongodb://user:hidden@a?appName=me@home", "mongodb://***@a?appName=me@home"),
+        (
+            "mongodb://a/?authMechanismProperties=AWS_SESSION_TOKEN:hidden",
+            "mongodb://a/?authMechanismProperties=***",
+        ),
         (
             "mongodb://a/?tlsCertificateKeyFilePassword=hidden&tls=true",
             "mongodb://a/?tlsCertificateKeyFilePassword=***&tls=true",
@@ -121,6 +128,58 @@ def test_queries_are_separated_by_newline_or_semicolon(text: str, queries: tuple
 )
 def test_connection_strings_are_shown_without_their_passwords(uri: str, shown: str) -> None:
     assert shown_value(load_settings(mongodb_uri=uri), "mongodb_uri") == shown
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mongodb://",
+        "mongodb://[x",
+        "mongodb://::1",
+        "mongodb://a,",
+        "mongodb://a:port",
+        "mongodb://a:0",
+        "mongodb://a:65536",
+        "mongodb://:hidden@a",
+        "mongodb://u:hid@den@a",
+        "mongodb://u:hid/den@a",
+        "mongodb://u:hid%zzden@a",
+        "mongodb://a/?replicaset",
+        "mongodb://a/?tls=true&",
+        "mongodb://a/?a=b=c",
+        "mongodb://a/$x",
+    ],
+)
+def test_what_no_driver_can_parse_is_refused_without_showing_it(uri: str) -> None:
+    with pytest.raises((PyMongoError, ValueError)):
+        parse_uri(uri)
+
+    with pytest.raises(SettingsError, match="MONGODB_URI: not a MongoDB connection string") as refused:
+        load_settings(mongodb_uri=uri)
+
+    assert "hid" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "secrets"),
+    [
+        ("mongodb://a", ()),
+        ("mongodb://[::1]:27017,b:65535/db.collection", ()),
+        ("mongodb://%2Ftmp%2Fmongodb-27017.sock/?", ()),
+        ("mongodb://u@a?tls=true;appName=x", ()),
+        ("mongodb://u:@a", ()),
+        ("mongodb://u:#[x]@a,b/?tls=true&appName=x@y", ("#[x]", "#[x]")),
+        ("mongodb://u:p%40ss@a", ("p%40ss", "p@ss")),
+    ],
+)
+def test_what_a_driver_takes_is_taken_and_its_password_known(uri: str, secrets: tuple[str, ...]) -> None:
+    parse_uri(uri)
+
+    assert secret_values(load_settings(mongodb_uri=uri)) == secrets
+
+
+def test_the_key_is_a_secret() -> None:
+    assert secret_values(load_settings(youtube_api_key=KEY)) == (KEY,)
 
 
 def test_polling_needs_a_key_and_queries_and_says_so_at_once() -> None:

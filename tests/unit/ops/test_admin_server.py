@@ -6,6 +6,7 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
 
+from contract.settings import SettingsError
 from ops.admin_server import admin_server
 from ops.health import Health
 from ops.metrics import ApiMetrics, ProcessorMetrics, ProducerMetrics, process_registry
@@ -44,9 +45,9 @@ async def test_metrics_are_the_registrys_and_of_the_process() -> None:
     assert "process_resident_memory_bytes" in text
 
 
-async def test_a_port_in_use_is_an_os_error_and_the_port_is_free_afterwards() -> None:
+async def test_a_port_in_use_is_one_sentence_and_the_port_is_free_afterwards() -> None:
     async with admin_server(Health(), CollectorRegistry(), "127.0.0.1", 0) as port:
-        with pytest.raises(OSError, match=str(port)):
+        with pytest.raises(SettingsError, match=f"^YOUSYNC_ADMIN_PORT: 127.0.0.1:{port} is taken by another program: "):
             async with admin_server(Health(), CollectorRegistry(), "127.0.0.1", port):
                 pass
     with socket.create_server(("127.0.0.1", port)):

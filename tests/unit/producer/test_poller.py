@@ -6,12 +6,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from contract.producer_state import SEARCH_BUCKET
-from contract.times import format_millis
+from contract.times import format_millis, next_pacific_midnight_ms
 from ops.metrics import ProducerMetrics
 from producer.error_policy import BadQuery, InvalidCredentials, InvalidPageToken, QuotaExhausted, YouTubeUnavailable
 from producer.poller import Poller
 from producer.publisher import Publisher
-from producer.quota import QuotaLedger, next_pacific_midnight_ms
+from producer.quota import QuotaLedger
 from producer.search_pass import MAX_RESTARTS, SearchRequest
 from producer.state import ProducerState
 from producer.youtube_client import SearchPage

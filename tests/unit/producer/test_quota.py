@@ -1,11 +1,12 @@
-"""The quota's day and the ledger."""
+"""The ledger of a quota's day."""
 
 from datetime import UTC, datetime
 
 import pytest
 
+from contract.times import next_pacific_midnight_ms
 from producer.error_policy import QuotaExhausted
-from producer.quota import CLOCK_SKEW_MS, QuotaLedger, next_pacific_midnight_ms, pacific_date
+from producer.quota import CLOCK_SKEW_MS, QuotaLedger
 from producer.state import ProducerState
 from tests.fakes.producer_edges import MemoryStateLog
 
@@ -17,25 +18,6 @@ def utc_ms(text: str) -> int:
 
 
 NOON_MS = utc_ms("2026-06-01T19:00:00")
-
-
-@pytest.mark.parametrize(
-    ("moment", "date", "midnight", "hours"),
-    [
-        ("2026-06-01T06:59:59", "2026-05-31", "2026-06-01T07:00:00", 24),
-        ("2026-06-01T07:00:00", "2026-06-01", "2026-06-02T07:00:00", 24),
-        ("2026-12-01T07:59:59", "2026-11-30", "2026-12-01T08:00:00", 24),
-        ("2026-03-08T08:00:00", "2026-03-08", "2026-03-09T07:00:00", 23),  # clocks go forward
-        ("2026-11-01T07:00:00", "2026-11-01", "2026-11-02T08:00:00", 25),  # clocks go back
-        ("2026-11-01T09:30:00", "2026-11-01", "2026-11-02T08:00:00", 25),  # the hour that comes twice
-    ],
-)
-def test_the_day_turns_at_pacific_midnight(moment: str, date: str, midnight: str, hours: int) -> None:
-    now_ms, midnight_ms = utc_ms(moment), utc_ms(midnight)
-    assert (date, midnight_ms) == (pacific_date(now_ms), next_pacific_midnight_ms(now_ms))
-    assert pacific_date(midnight_ms - 1) == date
-    assert pacific_date(midnight_ms) != date
-    assert next_pacific_midnight_ms(midnight_ms - hours * HOUR_MS) == midnight_ms
 
 
 def ledger_of(log: MemoryStateLog, calls: int = 3) -> QuotaLedger:

@@ -27,5 +27,5 @@ def test_a_taken_admin_port_is_one_sentence() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(SettingsError, match=f"YOUSYNC_ADMIN_PORT: cannot listen on 127.0.0.1:{port}"):
+        with pytest.raises(SettingsError, match=f"YOUSYNC_ADMIN_PORT: 127.0.0.1:{port} is taken"):
             run(settings(YOUTUBE_API_KEY="k", YOUSYNC_QUERIES="tea", YOUSYNC_ADMIN_PORT=str(port)))

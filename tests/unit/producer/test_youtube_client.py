@@ -176,7 +176,7 @@ async def test_a_fault_is_one_request_and_one_reaction_and_shows_no_key(
     fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer, reaction = FAULTS[fault]
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, logger="googleapiclient"):
         async with serving(answer) as (server, client):
             with pytest.raises(YouTubeError) as caught:
                 await client.search(REQUEST)
@@ -194,7 +194,7 @@ async def test_nobody_listening_is_unavailable() -> None:
 
 
 async def test_the_key_is_in_no_log_line_of_a_good_call(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, logger="googleapiclient"):
         async with serving(sends(http_answer(json.dumps(PAGE).encode()))) as (_, client):
             await client.search(REQUEST)
     assert "URL being requested" in caplog.text, "the client's own line is what this test is about"

@@ -20,6 +20,8 @@ from tests.fakes.video_reader import InMemoryVideoReader
 
 Client = TestClient[web.Request, web.Application]
 
+PATHS = ["/v1/videos?limit=1", f"/v1/videos/{make_id(1)}"]
+
 
 @pytest.fixture
 def reader() -> InMemoryVideoReader:
@@ -214,15 +216,65 @@ async def test_other_methods_are_told_the_allowed_ones(client: Client) -> None:
     assert (await client.post("/v1/videos")).headers["Allow"] == "GET,HEAD"
 
 
-@pytest.mark.parametrize("path", ["/v1/videos?limit=1", f"/v1/videos/{make_id(1)}"])
+@pytest.mark.parametrize("path", PATHS)
 async def test_head_is_get_without_the_body(client: Client, reader: InMemoryVideoReader, path: str) -> None:
     reader.put(make_document(1))
 
     got, head = await client.get(path), await client.head(path)
 
     assert (head.status, await head.read()) == (200, b"")
-    names = ("Content-Length", "Content-Type", "Cache-Control", "Link")
+    names = ("Content-Length", "Content-Type", "Cache-Control", "Link", "ETag")
     assert [head.headers.get(name) for name in names] == [got.headers.get(name) for name in names]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_the_tag_is_strong_and_changes_with_the_body(
+    client: Client, reader: InMemoryVideoReader, path: str
+) -> None:
+    reader.put(make_document(1))
+    tags = [(await client.get(path)).headers["ETag"] for _ in range(2)]
+
+    reader.put(make_document(1) | {"body": b'{"changed":true}'})
+    tags.append((await client.get(path)).headers["ETag"])
+
+    assert all(re.fullmatch('"[0-9a-f]{24}"', tag) for tag in tags)
+    assert tags[0] == tags[1] != tags[2]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("known", ["{}", "W/{}", '"other", {}', 'W/"other" ,W/{}, "third"', "*"])
+async def test_who_has_the_bytes_gets_no_body(
+    client: Client, reader: InMemoryVideoReader, method: str, path: str, known: str
+) -> None:
+    reader.put(make_document(1))
+    tag = (await client.get(path)).headers["ETag"]
+
+    answer = await client.request(method, path, headers={"If-None-Match": known.format(tag)})
+
+    assert (answer.status, await answer.read()) == (304, b"")
+    assert {"ETag": tag, "Cache-Control": "no-cache"}.items() <= answer.headers.items()
+    assert not {"Content-Type", "Content-Length", "Transfer-Encoding"} & set(answer.headers)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("known", ['"other"', '"*"', 'W/"*"', "", "nonsense", '"other", *'])
+async def test_who_has_other_bytes_gets_these(
+    client: Client, reader: InMemoryVideoReader, method: str, path: str, known: str
+) -> None:
+    reader.put(make_document(1))
+
+    answer = await client.request(method, path, headers={"If-None-Match": known})
+
+    assert answer.status == 200
+    assert bool(await answer.read()) == (method == "GET")
+
+
+async def test_a_problem_has_no_tag_whatever_is_known(client: Client) -> None:
+    for path, status in ((f"/v1/videos/{make_id(1)}", 404), ("/v1/videos?page=0", 400)):
+        answer = await client.get(path, headers={"If-None-Match": "*"})
+        assert (answer.status, answer.headers.get("ETag")) == (status, None)
 
 
 async def test_an_unexpected_error_shows_nothing_of_itself(client: Client, reader: InMemoryVideoReader) -> None:

@@ -1,13 +1,18 @@
 """The command line's answers to its users: help, version, and a sentence with an exit code for each mistake."""
 
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from contract.settings import SettingsError, load_settings
+from contract.settings import Settings, SettingsError, environment_name, load_settings
 from ops.kafka_topics import TopicsError
+from simulator.faults import parse_faults
 from yousync import cli
+from yousync.cli import app
 from yousync.local.server import LocalStackError
 
 COMMANDS = ("up", "producer", "processor", "api", "simulator", "topics", "status", "tail", "config")
@@ -94,14 +99,14 @@ def test_a_fault_is_a_sentence_and_an_exit_code(
 def test_a_missing_local_package_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def without_faker(_module: str) -> object:
-        raise ModuleNotFoundError("No module named 'faker'", name="faker")
+    def without_psutil(_module: str) -> object:
+        raise ModuleNotFoundError("No module named 'psutil'", name="psutil")
 
-    monkeypatch.setattr(cli, "import_module", without_faker)
+    monkeypatch.setattr(cli, "import_module", without_psutil)
 
     assert run(monkeypatch, "simulator") == 1
 
-    assert capsys.readouterr().err.startswith("This command needs the package faker")
+    assert capsys.readouterr().err.startswith("This command needs the package psutil")
 
 
 def test_config_masks_secrets_and_says_where_values_come_from(
@@ -120,8 +125,28 @@ def test_config_masks_secrets_and_says_where_values_come_from(
     assert "pass-word" not in str(shown)
 
 
-def test_secrets_for_the_logs_are_the_key_and_the_password_in_both_spellings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("YOUTUBE_KEY", "key")
-    monkeypatch.setenv("MONGODB_URI", "mongodb://user:p%40ss@db")
+def _examples() -> list[str]:
+    commands = [*app.registered_commands, app.registered_callback]
+    return sorted({line.strip() for one in commands if one for line in str(one.epilog).splitlines()[2:]})
 
-    assert cli._secrets(load_settings()) == ("key", "p%40ss", "p@ss")
+
+def test_there_are_examples() -> None:
+    assert len(_examples()) > len(COMMANDS)
+
+
+@pytest.mark.parametrize("example", _examples())
+def test_an_example_can_be_typed_as_it_stands(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = shlex.split(example)
+    program = words.index("yousync")
+    for assignment in words[:program]:
+        name, _, value = assignment.partition("=")
+        assert name in {environment_name(field) for field in Settings.model_fields}
+        monkeypatch.setenv(name, value)
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    with group.make_context("yousync", words[program + 1 :]) as context:
+        _, command, arguments = group.resolve_command(context, [*context._protected_args, *context.args])
+    assert command
+    command.make_context(words[program + 1], arguments)
+
+    parse_faults(load_settings().simulator_faults)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from yousync.local.kafka import server_properties
+from yousync.local.kafka import format_arguments, server_properties
 from yousync.local.kafka_jars import Jar, ensure_jars, parse_jars, recorded_jars
 from yousync.local.mongod import find_mongod, make_executable
 from yousync.local.server import LocalStackError
@@ -53,6 +53,12 @@ def test_the_brokers_settings_let_dead_letters_pass_and_replicate_nothing() -> N
     assert settings["auto.create.topics.enable"] == "false"
     assert settings["group.initial.rebalance.delay.ms"] == "0"
     assert {value for name, value in settings.items() if name.endswith("replication.factor")} == {"1"}
+
+
+def test_a_cluster_id_that_begins_with_a_dash_is_not_taken_for_an_option() -> None:
+    arguments = format_arguments("-cluster", Path("/p"))
+
+    assert [one for one in arguments if "cluster" in one] == ["--cluster-id=-cluster"]
 
 
 def test_a_chosen_mongod_must_be_a_program(tmp_path: Path) -> None:

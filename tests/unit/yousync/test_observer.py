@@ -1,13 +1,12 @@
 """Lag and quota as sums over what Kafka says."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from contract.producer_state import Ledger, ledger_key
-from contract.settings import load_settings
-from yousync.observer import QuotaLeft, pacific_date, quota_left, total_lag
+from contract.settings import SettingsError, load_settings
+from yousync.observer import QuotaLeft, _mongo_client, quota_left, read_ledger, total_lag
 
 
 @pytest.mark.parametrize(
@@ -27,10 +26,15 @@ def test_lag_is_what_is_not_yet_acknowledged(
     assert total_lag(begins, ends, committed) == lag
 
 
-def test_the_quotas_day_begins_at_pacific_midnight_in_winter_and_summer() -> None:
-    assert pacific_date(datetime(2026, 1, 15, 7, 59, tzinfo=UTC)) == "2026-01-14"
-    assert pacific_date(datetime(2026, 1, 15, 8, 0, tzinfo=UTC)) == "2026-01-15"
-    assert pacific_date(datetime(2026, 7, 15, 7, 0, tzinfo=UTC)) == "2026-07-15"
+@pytest.mark.parametrize("value", [b"", b"\xff", b"[]", b'{"used": "all"}', b'{"used":'])
+def test_a_ledger_that_cannot_be_read_counts_as_spent(
+    value: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ledgers = {ledger_key("search", "2026-01-15"): read_ledger(value)}
+
+    assert quota_left(ledgers, load_settings(), "2026-01-15").search == 0
+    assert read_ledger(b'{"used": 3}') == Ledger(3)
 
 
 def test_only_todays_ledgers_count_against_the_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,3 +48,13 @@ def test_only_todays_ledgers_count_against_the_quota(tmp_path: Path, monkeypatch
 
     assert quota_left(ledgers, settings, "2026-01-15") == QuotaLeft(search=70, units=0)
     assert quota_left(ledgers, settings, "2026-01-16") == QuotaLeft(search=100, units=10_000)
+
+
+@pytest.mark.parametrize(
+    "options", ["tls=true&tlsCAFile=/no/such/file", "tlsInsecure=true&tlsAllowInvalidHostnames=true"]
+)
+def test_a_connection_string_that_the_driver_refuses_is_one_sentence(options: str) -> None:
+    with pytest.raises(SettingsError, match=r"^MONGODB_URI: ") as refused:
+        _mongo_client(f"mongodb://user:hidden@127.0.0.1:1/?{options}")
+
+    assert "hidden" not in str(refused.value)

@@ -6,13 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from contract.settings import load_settings
 from yousync.local.running_stack import (
     RunningStack,
     find_running_stack,
     locked_home,
     settings_of,
-    unsaid,
     write_running_stack,
 )
 from yousync.local.server import LocalStackError
@@ -22,7 +20,6 @@ STACK = RunningStack(
     source="generated",
     url="http://127.0.0.1:1/v1/videos",
     simulator_url=None,
-    folder="/data",
     settings={"kafka_bootstrap_servers": "127.0.0.1:19092", "topic_partitions": "8"},
     processes=[],
 )
@@ -77,11 +74,14 @@ def test_a_home_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
         pass
 
 
-def test_the_environment_goes_before_the_running_stack(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka:9092")
+def test_a_running_stack_goes_before_the_environment_and_the_command_line_before_both(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Path(".env").write_text("KAFKA_BOOTSTRAP_SERVERS=kafka:9092\n")
+    monkeypatch.setenv("YOUSYNC_TOPIC_PARTITIONS", "3")
 
-    settings = settings_of(STACK)
+    beside, alone = settings_of(STACK, home=tmp_path), settings_of(None)
 
-    assert (settings.kafka_bootstrap_servers, settings.topic_partitions) == ("kafka:9092", 8)
-    assert settings_of(None).topic_partitions == load_settings().topic_partitions
-    assert unsaid(STACK.settings, load_settings()) == {"topic_partitions": "8"}
+    assert (beside.kafka_bootstrap_servers, beside.topic_partitions, beside.home) == ("127.0.0.1:19092", 8, tmp_path)
+    assert (alone.kafka_bootstrap_servers, alone.topic_partitions) == ("kafka:9092", 3)
+    assert settings_of(STACK, topic_partitions=5).topic_partitions == 5

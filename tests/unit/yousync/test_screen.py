@@ -43,4 +43,5 @@ def test_the_screen_shows_each_process_with_state_restarts_and_memory() -> None:
 
     assert lines[0].startswith("YouSync  Simulated YouTube")
     assert lines[2].split() == ["processor", "restarting", "4711", "2", "100", "MiB"]
+    assert lines[3] == "processor: exit code 1"
     assert "Ctrl-C stops everything" in lines[-1]

@@ -72,3 +72,21 @@ def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     while orphan.is_running() and orphan.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_the_last_error_is_told_with_the_root_of_its_stack_trace(tmp_path: Path) -> None:
+    log = tmp_path / "kafka.log"
+    log.write_text(
+        "[1] INFO starting\n"
+        "[2] ERROR Encountered fatal fault: caught exception\n"
+        "org.apache.kafka.common.KafkaException: Socket server failed to bind\n"
+        "\tat kafka.network.Acceptor.open(SocketServer.scala:1)\n"
+        "Caused by: java.net.BindException: Address already in use\n"
+        "\tat java.base/sun.nio.ch.Net.bind0(Native Method)\n"
+        "[3] INFO shutting down\n"
+    )
+
+    said = last_line(log)
+
+    assert said.startswith("[2] ERROR Encountered fatal fault")
+    assert said.endswith("Caused by: java.net.BindException: Address already in use")

@@ -31,8 +31,8 @@ from yousync.local.supervisor import (
         (1, 7, 61.0, True, Restart(0.5)),
         (1, DEATHS_BEFORE_GIVING_UP - 1, 1.0, False, Restart(4.0)),
         (1, DEATHS_BEFORE_GIVING_UP, 1.0, False, GiveUp("it died 5 times in a row before it was ready")),
-        (2, 1, 1.0, True, GiveUp("its settings are wrong")),
-        (2, 1, 999.0, True, GiveUp("its settings are wrong")),
+        (2, 1, 1.0, False, GiveUp("starting it again would not help")),
+        (2, 1, 999.0, True, GiveUp("starting it again would not help")),
     ],
 )
 def test_a_death_is_answered_by_what_it_was(
@@ -54,7 +54,6 @@ class Script(LocalServer):
             name,
             free_port(),
             folder / f"{name}.log",
-            ready=self.marker.exists,
             start_seconds=start_seconds,
             stop_seconds=5,
         )
@@ -64,7 +63,7 @@ class Script(LocalServer):
         return [sys.executable, "-S", "-c", self._code]
 
     def answers(self) -> bool:
-        return self._ready()
+        return self.marker.exists()
 
 
 @pytest.fixture
@@ -111,9 +110,38 @@ async def test_wrong_settings_of_a_child_end_the_stack_with_what_it_said(tmp_pat
     script = Script("api", tmp_path, "print('YOUSYNC_API_PORT: is in use', flush=True); sys.exit(2)")
     async with running([]) as supervisor:
         with pytest.raises(
-            LocalStackError, match="api cannot run, its settings are wrong: YOUSYNC_API_PORT: is in use"
+            LocalStackError, match="api cannot run, starting it again would not help: YOUSYNC_API_PORT: is in use"
         ):
             await supervisor.start(script)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_child_that_was_ready_and_asks_for_its_operator_ends_the_stack(tmp_path: Path) -> None:
+    told: list[str] = []
+    code = "marker.touch(); time.sleep(1); print('too many dead letters', flush=True); sys.exit(2)"
+    async with running(told) as supervisor:
+        await supervisor.start(Script("processor", tmp_path, code))
+        with pytest.raises(LocalStackError, match=r"processor cannot run, .* would not help: too many dead letters"):
+            async with asyncio.timeout(20):
+                await supervisor.watch()
+    assert told == []
+
+
+@pytest.mark.usefixtures("quick")
+async def test_why_a_child_is_not_ready_is_known_until_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "_CHECK_SECONDS", 0.02)
+    script = Script("processor", tmp_path, "marker.touch(); time.sleep(60)")
+    async with running([]) as supervisor:
+        await supervisor.start(script)
+        child = supervisor.children[0]
+        for change, seen in (
+            (script.marker.unlink, ("not ready", "it does not answer")),
+            (script.marker.touch, ("ready", "")),
+        ):
+            change()
+            async with asyncio.timeout(10):
+                while (child.state, child.fault) != seen:  # noqa: ASYNC110 - a state has no event
+                    await asyncio.sleep(0.02)
 
 
 @pytest.mark.usefixtures("quick")
