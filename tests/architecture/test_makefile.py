@@ -29,7 +29,9 @@ def test_help_lists_every_target_that_a_developer_calls() -> None:
     phony = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)
     assert phony
 
-    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True).stdout
+    listed = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
+    ).stdout
     assert {line.split()[0] for line in listed.splitlines()} == set(phony[1].split())
 
 
