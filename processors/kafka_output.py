@@ -21,6 +21,7 @@ from processors.decode import Record, Refusal
 from processors.projection import Unavailable
 
 _PART: Final = "Kafka"
+_SEND_SECONDS: Final = 10.0
 
 
 class Message(NamedTuple):
@@ -57,7 +58,11 @@ class KafkaOutput:
                 )
                 for message in messages
             ]
-            return list(await asyncio.gather(*pending))
+            # An idempotent producer never gives up by itself; what it holds may still arrive.
+            async with asyncio.timeout(_SEND_SECONDS):
+                return list(await asyncio.gather(*pending))
+        except TimeoutError as error:
+            raise Unavailable(_PART, f"no acknowledgement within {_SEND_SECONDS:g} s") from error
         except KafkaError as error:
             if error.retriable or isinstance(error, KafkaTimeoutError):
                 raise Unavailable(_PART, repr(error)) from error

@@ -850,9 +850,6 @@ async def test_entries_are_there_when_the_folder_is_opened_again(servers: Server
 
 
 @pytest.mark.integration
-@pytest.mark.xfail(
-    raises=TimeoutError, reason="aiokafka's idempotent producer retries for ever, so a send waits in silence"
-)
 async def test_without_the_broker_all_of_kafka_is_unavailable_until_it_is_back(
     make_servers: MakeServers, tmp_path: Path
 ) -> None:
