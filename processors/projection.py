@@ -3,8 +3,9 @@
     decode ─► dead letters ─► table ─► documents ─► fold ─► write ─► events ─► table ─► (the caller acknowledges)
 
 The read model before the event, the event before the table, the offset after all: in any other order a process
-that dies in between loses a video. Infrastructure that is away is waited for, for ever; before each step that
-others can see, the lease is checked, because a worker that was paused must not speak.
+that dies in between loses a video. Infrastructure that is away is waited for, for ever; before each try to write
+documents, events or the table the lease is checked, because a worker that was paused must not speak. Dead letters
+need none: their origin makes a copy harmless.
 """
 
 import asyncio
