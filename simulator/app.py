@@ -17,6 +17,7 @@ from simulator.errors import ApiError
 from simulator.faults import Endpoint
 from simulator.parameters import Parameters
 from simulator.quota import Bucket
+from simulator.responses import Json
 from simulator.simulation import Simulation
 
 log = get_logger(__name__)
@@ -51,18 +52,18 @@ class _Method:
         self._simulation.calls.wire_requests += 1
         parameters = await _read_parameters(request)
         try:
-            body = self._answer(parameters, request.headers.get("X-Goog-Api-Key") or parameters.get("key", ""))
+            answer = self._answer(parameters, request.headers.get("X-Goog-Api-Key") or parameters.get("key", ""))
         except ApiError as error:
             self._note(error.reason)
             return web.Response(status=error.status, body=error.body, headers=_headers(error.content_type))
-        return await self._send(request, body)
+        return await self._send(request, answer)
 
-    def _answer(self, parameters: Parameters, key: str) -> bytes:
+    def _answer(self, parameters: Parameters, key: str) -> Json:
         now_ms = self._simulation.clock()
         self._check_key(key)
         self._debit(key, now_ms)
         self._fail_on_purpose(key, now_ms)
-        return orjson.dumps(self._simulation.endpoints.answer(self._endpoint, parameters, now_ms))
+        return self._simulation.endpoints.answer(self._endpoint, parameters, now_ms)
 
     def _check_key(self, key: str) -> None:
         if not key:
@@ -94,12 +95,14 @@ class _Method:
             "daily_limit_exceeded": errors.daily_limit_exceeded,
             "error500_json": errors.backend_error,
             "error502_html": errors.bad_gateway_page,
+            "uploads_not_found": errors.playlist_not_found,
         }
         for name, error in replacements.items():
             if self._strikes(name):
                 raise error()
 
-    async def _send(self, request: web.Request, body: bytes) -> web.StreamResponse:
+    async def _send(self, request: web.Request, answer: Json) -> web.StreamResponse:
+        body = orjson.dumps(answer)
         if self._strikes("connection_close"):
             self._note("connection_close")
             return _hang_up(request)
@@ -108,12 +111,19 @@ class _Method:
             return await _send_half(request, body)
         if self._strikes("slow_trickle"):
             self._note("slow_trickle")
-            return await _trickle(request, body, self._trickle_seconds)
-        if self._strikes("bad_json_200"):
+            sending = _trickle(request, body, self._trickle_seconds)
+        elif self._strikes("bad_json_200"):
             self._note("bad_json_200")
             return web.Response(body=body[: len(body) // 2], headers=_headers())
-        self._note("ok")
-        return web.Response(body=body, headers=_headers())
+        else:
+            self._note("ok")
+            sending = _send_whole(request, body)
+        try:
+            response = await sending
+        except ConnectionError:  # the caller has gone
+            return _hang_up(request)
+        self._simulation.answered.note(self._endpoint, answer)
+        return response
 
     def _strikes(self, name: str) -> bool:
         return self._simulation.faults.strikes(name, self._endpoint)
@@ -149,6 +159,14 @@ def _hang_up(request: web.Request) -> web.Response:
     if request.transport is not None:
         request.transport.close()
     return web.Response()
+
+
+async def _send_whole(request: web.Request, body: bytes) -> web.StreamResponse:
+    """Send the answer to its end here, so that what comes after knows that it was sent."""
+    response = web.Response(body=body, headers=_headers())
+    await response.prepare(request)
+    await response.write_eof()
+    return response
 
 
 async def _send_half(request: web.Request, body: bytes) -> web.StreamResponse:

@@ -7,6 +7,7 @@ Faults that change what a page holds are here, beside what they change; those th
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from contract.query_match import wanted_words
 from simulator import errors, responses
 from simulator.chance import fraction
 from simulator.faults import Endpoint, Faults
@@ -20,7 +21,6 @@ from simulator.parameters import (
     parse_search,
 )
 from simulator.responses import Json
-from simulator.search import wanted_words
 from simulator.video_index import PublishedVideo, VideoIndex, Window
 
 MOST_RESULTS: Final = 500
@@ -83,9 +83,7 @@ class Endpoints:
 
     def _results(self, request: SearchRequest, now_ms: int) -> tuple[list[PublishedVideo], int]:
         """At most 500 videos in the order asked for, and about how many there are."""
-        window = request.window
-        if window.after_ms is not None and self._strikes("published_after_ignored"):
-            window = Window(None, window.before_ms)
+        window = self._window(request.window)
         by_date = request.order == "date"
         narrowed = bool(request.event_type) or request.duration != "any"
         found = self._index.search(
@@ -103,6 +101,14 @@ class Endpoints:
         if total >= MOST_RESULTS:
             total = max(total, self._index.estimate(request.query, window))
         return found[:MOST_RESULTS], self._noisy(total, request)
+
+    def _window(self, asked: Window) -> Window:
+        """The window that the answer keeps to."""
+        if asked != Window() and self._strikes("filters_ignored"):
+            return Window()
+        if asked.after_ms is not None and self._strikes("published_after_ignored"):
+            return Window(None, asked.before_ms)
+        return asked
 
     def _sort_key(self, request: SearchRequest) -> Callable[[PublishedVideo], Any]:
         if request.order == "title":
@@ -151,7 +157,9 @@ class Endpoints:
 
     def _page_links(self, page: PageRequest, next_start: int | None) -> Json:
         links = {}
-        if next_start is not None:
+        if self._strikes("stuck_page_token"):
+            links["nextPageToken"] = page.token or next_page_token(page.start)
+        elif next_start is not None:
             blank = self._strikes("blank_next_page_token")
             links["nextPageToken"] = "" if blank else next_page_token(next_start)
         if page.start:
@@ -175,23 +183,31 @@ class Endpoints:
         if start:
             links["prevPageToken"] = previous_page_token(start)
         items = [
-            responses.playlist_item(published, position, request.parts)
+            responses.playlist_item(published, position, request.parts, private=self._is_private(published))
             for position, published in enumerate(uploads[start:end], start)
         ]
         page_info = {"totalResults": len(uploads), "resultsPerPage": request.page.size}
         return _listed("youtube#playlistItemListResponse", {**links, "items": items, "pageInfo": page_info})
 
+    def _is_private(self, published: PublishedVideo) -> bool:
+        return published.hidden or self._faults.strikes("private_uploads", "playlistItems")
+
     def _videos(self, parameters: Parameters, now_ms: int) -> Json:
         request = parse_by_id(parameters, {"id", "snippet", "contentDetails", "status", "statistics"})
-        found = [published for video_id in request.ids if (published := self._index.get(video_id)) is not None]
-        items = [responses.video_item(published, request.parts, now_ms) for published in found]
+        items = [
+            responses.video_item(published, request.parts, now_ms)
+            for video_id in request.ids
+            if (published := self._index.get(video_id)) is not None
+            and not published.hidden
+            and not self._faults.strikes("missing_videos", "videos")
+        ]
         page_info = {"totalResults": len(items), "resultsPerPage": len(items)}
         return _listed("youtube#videoListResponse", {"items": items, "pageInfo": page_info})
 
     def _channels(self, parameters: Parameters, _now_ms: int) -> Json:
         request = parse_by_id(parameters, {"id", "snippet", "contentDetails", "statistics"})
         items = [
-            responses.channel_item(uploads[0], len(uploads), request.parts)
+            responses.channel_item(uploads[0], sum(not video.hidden for video in uploads), request.parts)
             for channel_id in request.ids
             if (uploads := self._index.uploads(channel_id))
         ]

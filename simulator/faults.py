@@ -11,6 +11,8 @@ Endpoint = Literal["search", "videos", "playlistItems", "channels"]
 ENDPOINTS: Final[tuple[Endpoint, ...]] = get_args(Endpoint)
 
 _SEARCH: Final[tuple[Endpoint, ...]] = ("search",)
+_VIDEOS: Final[tuple[Endpoint, ...]] = ("videos",)
+_UPLOADS: Final[tuple[Endpoint, ...]] = ("playlistItems",)
 _OTHERS: Final[tuple[Endpoint, ...]] = ("videos", "playlistItems", "channels")
 
 
@@ -42,14 +44,19 @@ FAULTS: Final[dict[str, Fault]] = {
         Fault("slow_trickle", ENDPOINTS, "call", "the body comes a few bytes at a time over many seconds"),
         Fault("invalid_page_token", ENDPOINTS, "call", "400 invalidPageToken for a token that was good"),
         Fault("blank_next_page_token", _SEARCH, "call", "the next page's token is empty although there is more"),
+        Fault("stuck_page_token", _SEARCH, "call", "the next page's token leads to the same page again, for ever"),
         Fault("duplicates_across_pages", _SEARCH, "call", "a later page begins with the last items of the one before"),
         Fault("published_after_ignored", _SEARCH, "call", "videos older than publishedAfter are in the answer"),
+        Fault("filters_ignored", _SEARCH, "call", "neither publishedAfter nor publishedBefore narrows the answer"),
         Fault("disorder", _SEARCH, "call", "neighbours on a page change places"),
         Fault("omission", _SEARCH, "item", "a video that matches is left out of this one answer"),
         Fault("foreign_kinds", _SEARCH, "item", "a channel or playlist stands between the videos"),
         Fault("missing_video_id", _SEARCH, "item", "the item's id has no videoId"),
         Fault("missing_snippet", _SEARCH, "item", "the item has no snippet"),
         Fault("missing_thumbnails", _SEARCH, "item", "the snippet has no thumbnails"),
+        Fault("missing_videos", _VIDEOS, "item", "a video that was asked for is left out of this one answer"),
+        Fault("private_uploads", _UPLOADS, "item", "a video is private in this one answer: no publish time, no text"),
+        Fault("uploads_not_found", _UPLOADS, "call", "404 playlistNotFound for a channel's uploads"),
     )
 }
 

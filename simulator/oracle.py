@@ -1,4 +1,4 @@
-"""What tests may know and change: the truth about every video, the calls that were made, and the faults that are on.
+"""What tests may know and change: the truth about every video, what was asked and answered, and the faults.
 
 All of it is under `/_simulator`; nothing here exists at YouTube.
 """
@@ -9,10 +9,11 @@ import msgspec
 import orjson
 from aiohttp import web
 
+from contract.query_match import parse_query
 from contract.times import format_seconds
+from contract.video import Live
 from simulator.catalogue import CatalogueVideo
 from simulator.faults import FAULTS, decode_faults
-from simulator.search import parse_query
 from simulator.simulation import Simulation
 from simulator.video_index import PublishedVideo, Window
 
@@ -23,11 +24,19 @@ def add_routes(app: web.Application, simulation: Simulation) -> None:
     app.router.add_get("/_simulator/published", oracle.published)
     app.router.add_get("/_simulator/expected", oracle.expected)
     app.router.add_get("/_simulator/calls", oracle.calls)
+    app.router.add_get("/_simulator/answered", oracle.answered)
     app.router.add_post("/_simulator/publish", oracle.publish)
     app.router.add_post("/_simulator/videos/{video_id}/remove", oracle.remove)
+    app.router.add_post("/_simulator/videos/{video_id}/hide", oracle.hide)
+    app.router.add_post("/_simulator/videos/{video_id}/show", oracle.show)
+    app.router.add_put("/_simulator/videos/{video_id}/live", oracle.put_live)
     app.router.add_get("/_simulator/faults", oracle.faults)
     app.router.add_put("/_simulator/faults", oracle.put_faults)
     app.router.add_delete("/_simulator/faults", oracle.delete_faults)
+
+
+class _LiveBody(msgspec.Struct):
+    live: Live
 
 
 class _Oracle:
@@ -54,6 +63,10 @@ class _Oracle:
         calls = simulation.calls
         return _json({"wire_requests": calls.wire_requests, "outcomes": calls.outcomes, "quota_used": used})
 
+    async def answered(self, _request: web.Request) -> web.Response:
+        """The ids of the videos in every answer that was sent whole and could be read, by method."""
+        return _json(self._simulation.answered.ids())
+
     async def publish(self, request: web.Request) -> web.Response:
         """Publish the videos of the body at once; known ids are passed over."""
         try:
@@ -65,9 +78,26 @@ class _Oracle:
     async def remove(self, request: web.Request) -> web.Response:
         """Take a video out of every answer."""
         video_id = request.match_info["video_id"]
-        if not self._simulation.remove(video_id):
-            return _json({"error": f"there is no video {video_id}"}, status=404)
-        return _json({"removed": video_id})
+        return _changed(video_id, {"removed": video_id}, found=self._simulation.remove(video_id))
+
+    async def hide(self, request: web.Request) -> web.Response:
+        """Make a video private: it stays in its channel's uploads, without a word about it, and nowhere else."""
+        video_id = request.match_info["video_id"]
+        return _changed(video_id, {"hidden": video_id}, found=self._simulation.hide(video_id))
+
+    async def show(self, request: web.Request) -> web.Response:
+        """Make a video public again."""
+        video_id = request.match_info["video_id"]
+        return _changed(video_id, {"shown": video_id}, found=self._simulation.hide(video_id, hidden=False))
+
+    async def put_live(self, request: web.Request) -> web.Response:
+        """Have a video's broadcast begin (`{"live": "live"}`), end (`none`) or be announced (`upcoming`)."""
+        video_id = request.match_info["video_id"]
+        try:
+            live = msgspec.json.decode(await request.read(), type=_LiveBody).live
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return _json({"error": str(error)}, status=400)
+        return _changed(video_id, {"live": live}, found=self._simulation.set_live(video_id, live))
 
     async def faults(self, _request: web.Request) -> web.Response:
         """The faults that are on, and all that there are."""
@@ -96,9 +126,14 @@ def _seen(published: PublishedVideo, now_ms: int) -> dict[str, Any]:
     return {
         "id": published.video.video_id,
         "published_at": format_seconds(published.published_ms),
-        "searchable": published.searchable_ms <= now_ms and not published.removed,
+        "searchable": published.searchable(now_ms),
         "removed": published.removed,
+        "hidden": published.hidden,
     }
+
+
+def _changed(video_id: str, body: dict[str, str], *, found: bool) -> web.Response:
+    return _json(body) if found else _json({"error": f"there is no video {video_id}"}, status=404)
 
 
 def _json(content: Any, status: int = 200) -> web.Response:

@@ -6,10 +6,10 @@ from typing import Final
 
 import msgspec
 
+from contract.query_match import Query, parse_query
 from contract.times import parse_rfc3339_ms
 from simulator import errors
 from simulator.page_tokens import page_start
-from simulator.search import Query, parse_query
 from simulator.video_index import Window
 
 Parameters = Mapping[str, str]
@@ -53,11 +53,11 @@ _REGION: Final = re.compile(r"[A-Za-z]{2}")
 
 
 class PageRequest(msgspec.Struct, frozen=True):
-    """Which items of a list: `size` of them (0 to 50) from `start`; `has_token` if a token said so."""
+    """Which items of a list: `size` of them (0 to 50) from `start`, where `token` leads (empty: none was sent)."""
 
     start: int
     size: int
-    has_token: bool
+    token: str = ""
 
 
 class SearchRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,9 +177,9 @@ def _page(parameters: Parameters) -> PageRequest:
     size = min(int(given), MOST_PER_PAGE)
     token = parameters.get("pageToken", "")
     if not token:  # also when it is blank: then the list begins anew, the loop that a careless client gets into
-        return PageRequest(0, size, has_token=False)
+        return PageRequest(0, size)
     try:
-        return PageRequest(page_start(token, size), size, has_token=True)
+        return PageRequest(page_start(token, size), size, token)
     except ValueError as error:
         raise errors.invalid_page_token() from error
 

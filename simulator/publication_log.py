@@ -1,7 +1,8 @@
-"""What has been published and removed, in order: an append-only file of JSON lines that a restart goes on from.
+"""What has been published, changed and removed, in order: an append-only file of JSON lines.
 
-A line is on its way to the disk before anybody can see its video. It survives `kill -9` of the simulator (the
-operating system holds it), not a power cut. What a kill or a full disk leaves of a last line is dropped.
+A restart goes on from it. A line is on its way to the disk before anybody can see its video, or its change. It
+survives `kill -9` of the simulator (the operating system holds it), not a power cut. What a kill or a full disk
+leaves of a last line is dropped.
 """
 
 import fcntl
@@ -14,6 +15,7 @@ from typing import Final, Self
 import msgspec
 
 from contract.settings import SettingsError
+from contract.video import Live
 from simulator.catalogue import CatalogueVideo
 
 
@@ -30,7 +32,22 @@ class Removal(msgspec.Struct, frozen=True, tag_field="is", tag="removed"):
     video_id: str
 
 
-Entry = Publication | Removal
+class Visibility(msgspec.Struct, frozen=True, tag_field="is", tag="visibility"):
+    """A video that was made private, or public again."""
+
+    video_id: str
+    hidden: bool
+
+
+class Broadcast(msgspec.Struct, frozen=True, tag_field="is", tag="broadcast"):
+    """A video whose broadcast is to come, has begun or is over."""
+
+    video_id: str
+    live: Live
+
+
+Change = Removal | Visibility | Broadcast
+Entry = Publication | Change
 
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder(Entry)

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import orjson
 
+from contract.query_match import words_of
 from contract.times import format_seconds
 from simulator.catalogue import CatalogueVideo
 from simulator.chance import fraction
-from simulator.search import words_of
 from simulator.video_index import PublishedVideo
 
 Json = dict[str, Any]
@@ -121,27 +121,31 @@ def foreign_item(published: PublishedVideo, *, playlist: bool, with_snippet: boo
     return {"kind": "youtube#searchResult", "etag": content_etag(item), **item}
 
 
-def playlist_item(published: PublishedVideo, position: int, parts: frozenset[str]) -> Json:
-    """A video as its channel's uploads playlist shows it: full description, nothing escaped."""
+def playlist_item(published: PublishedVideo, position: int, parts: frozenset[str], *, private: bool = False) -> Json:
+    """A video as its channel's uploads playlist shows it: full description, nothing escaped.
+
+    Of a private one it says where it stands and no more: neither what it is nor when it was published.
+    """
     video = published.video
     at = format_seconds(published.published_ms)
     playlist_id = uploads_playlist(video.channel_id)
+    texts: Json = {"title": video.title, "description": video.description, "thumbnails": thumbnails(video, large=True)}
+    owner = {"videoOwnerChannelTitle": video.channel_title, "videoOwnerChannelId": video.channel_id}
+    if private:
+        texts, owner = {"title": "Private video", "description": "This video is private.", "thumbnails": {}}, {}
     content: Json = {
         "snippet": {
             "publishedAt": at,
             "channelId": video.channel_id,
-            "title": video.title,
-            "description": video.description,
-            "thumbnails": thumbnails(video, large=True),
+            **texts,
             "channelTitle": video.channel_title,
             "playlistId": playlist_id,
             "position": position,
             "resourceId": {"kind": "youtube#video", "videoId": video.video_id},
-            "videoOwnerChannelTitle": video.channel_title,
-            "videoOwnerChannelId": video.channel_id,
+            **owner,
         },
-        "contentDetails": {"videoId": video.video_id, "videoPublishedAt": at},
-        "status": {"privacyStatus": "public"},
+        "contentDetails": {"videoId": video.video_id, **({} if private else {"videoPublishedAt": at})},
+        "status": {"privacyStatus": "private" if private else "public"},
     }
     item_id = base64.b64encode(f"{playlist_id}.{video.video_id}".encode()).rstrip(b"=").decode()
     return _resource("youtube#playlistItem", item_id, content, parts)

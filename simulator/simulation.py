@@ -14,12 +14,22 @@ from typing import Final
 import msgspec
 
 from contract.settings import Settings
+from contract.video import Live
+from simulator.answered import Answered
 from simulator.catalogue import CatalogueVideo, read_catalogue
 from simulator.endpoints import Endpoints
 from simulator.faults import Endpoint, Faults, parse_faults
 from simulator.generated import backlog, generated_videos
 from simulator.indexing_delay import IndexingDelay
-from simulator.publication_log import Entry, Publication, PublicationLog, Removal
+from simulator.publication_log import (
+    Broadcast,
+    Change,
+    Entry,
+    Publication,
+    PublicationLog,
+    Removal,
+    Visibility,
+)
 from simulator.quota import Quota
 from simulator.video_index import PublishedVideo, VideoIndex
 
@@ -78,6 +88,7 @@ class Simulation:
         self.faults: Final = faults
         self.endpoints: Final = Endpoints(self.index, faults, seed)
         self.calls: Final = Calls()
+        self.answered: Final = Answered()
         self.rate: Final = rate
         self.finished = False
         self._log = log
@@ -131,12 +142,23 @@ class Simulation:
         Raises:
             OSError: the log cannot be written.
         """
-        if self.index.get(video_id) is None:
-            return False
-        entry = Removal(video_id)
-        self._log.append([entry])
-        self._take_in(entry)
-        return True
+        return self._change(Removal(video_id))
+
+    def hide(self, video_id: str, *, hidden: bool = True) -> bool:
+        """Make a video private, or with `hidden=False` public again; False if it is not there.
+
+        Raises:
+            OSError: the log cannot be written.
+        """
+        return self._change(Visibility(video_id, hidden))
+
+    def set_live(self, video_id: str, live: Live) -> bool:
+        """Have a video's broadcast begin, end or be announced; False if the video is not there.
+
+        Raises:
+            OSError: the log cannot be written.
+        """
+        return self._change(Broadcast(video_id, live))
 
     def close(self) -> None:
         """Give the log back."""
@@ -152,11 +174,18 @@ class Simulation:
                 videos.append(video)
         return videos
 
+    def _change(self, change: Change) -> bool:
+        if self.index.get(change.video_id) is None:
+            return False
+        self._log.append([change])
+        self._take_in(change)
+        return True
+
     def _take_in(self, entry: Entry) -> None:
-        if isinstance(entry, Removal):
+        if not isinstance(entry, Publication):
             published = self.index.get(entry.video_id)
             if published is not None:
-                published.removed = True
+                _apply(entry, published)
             return
         delay_ms = self._indexing_delay.delay_ms(entry.video.video_id)
         self.index.add(
@@ -166,6 +195,16 @@ class Simulation:
                 searchable_ms=entry.published_ms + delay_ms,
             )
         )
+
+
+def _apply(change: Change, published: PublishedVideo) -> None:
+    match change:
+        case Removal():
+            published.removed = True
+        case Visibility():
+            published.hidden = change.hidden
+        case Broadcast():
+            published.video = msgspec.structs.replace(published.video, live=change.live)
 
 
 def open_simulation(settings: Settings, clock: Clock = wall_clock) -> Simulation:

@@ -12,25 +12,34 @@ from typing import Final
 
 import msgspec
 
+from contract.query_match import Clause, Query, Term
 from simulator.catalogue import CatalogueVideo
-from simulator.search import Clause, Query, Term, has_phrase, words_of_video
+from simulator.search import has_phrase, words_of_video
 
 _FIRST_STEP: Final = 1024
 _NOWHERE: Final[Sequence[int]] = array("L")
 
 
 class PublishedVideo(msgspec.Struct, kw_only=True):
-    """A video that is out: `published_ms` and `searchable_ms` in ms since 1970."""
+    """A video that is out: `published_ms` and `searchable_ms` in ms since 1970.
+
+    A `removed` one is gone for good; a `hidden` one is private, and keeps its place among its channel's uploads.
+    """
 
     video: CatalogueVideo
     published_ms: int
     searchable_ms: int
     removed: bool = False
+    hidden: bool = False
 
     @property
     def published_seconds(self) -> int:
         """The publish time as the wire shows it."""
         return self.published_ms // 1000
+
+    def searchable(self, now_ms: int) -> bool:
+        """Whether a search can find it now."""
+        return self.searchable_ms <= now_ms and not self.removed and not self.hidden
 
     def order(self) -> tuple[int, str]:
         """Sorted in reverse: newest first, then id descending."""
@@ -79,7 +88,7 @@ class VideoIndex:
             positions.append(position)
 
     def get(self, video_id: str) -> PublishedVideo | None:
-        """The video, unless it is unknown or removed."""
+        """The video, private or not, unless it is unknown or removed."""
         published = self._by_id.get(video_id)
         return None if published is None or published.removed else published
 
@@ -88,7 +97,7 @@ class VideoIndex:
         return sorted(self._videos, key=PublishedVideo.order, reverse=True)
 
     def uploads(self, channel_id: str) -> list[PublishedVideo] | None:
-        """A channel's videos, the last uploaded first; None for a channel that never published."""
+        """A channel's videos, private ones too, the last uploaded first; None for a channel that never published."""
         positions = self._by_channel.get(channel_id)
         if positions is None:
             return None
@@ -111,7 +120,7 @@ class VideoIndex:
             # A step never parts videos of one second: only together can they be ordered.
             begin = max(first, bisect_left(self._seconds, self._seconds[max(first, end - step)]))
             videos = map(self._videos.__getitem__, self._matching(query, channel_id, begin, end))
-            visible = [video for video in videos if video.searchable_ms <= now_ms and not video.removed]
+            visible = [video for video in videos if video.searchable(now_ms)]
             found += sorted(visible, key=PublishedVideo.order, reverse=True)
             end = begin
             step *= 2

@@ -239,6 +239,33 @@ async def test_a_trickle_outlasts_a_timeout_that_counts_each_read(connect: Conne
     assert asyncio.get_running_loop().time() - began > 2.5
 
 
+async def test_a_stuck_page_token_leads_the_client_round_for_ever(connect: Connect, tmp_path: Path) -> None:
+    youtube = await connect(published(tmp_path, 60, faults=always("stuck_page_token")))
+
+    with pytest.raises(AssertionError, match="the pages do not end"):
+        await search_all(youtube)
+
+
+async def test_a_private_upload_has_no_publish_time(connect: Connect, tmp_path: Path) -> None:
+    made = published(tmp_path, 2)
+    youtube = await connect(made)
+    made.simulation.hide("video000001")
+
+    ask = {"part": "snippet,contentDetails", "playlistId": "UU" + CHANNEL[2:]}
+    private, public = (await execute(youtube.playlistItems().list(**ask)))["items"]
+    videos = await execute(youtube.videos().list(part="id", id="video000001,video000000"))
+
+    assert private["contentDetails"] == {"videoId": "video000001"}
+    assert private["snippet"]["title"] == "Private video"
+    assert public["contentDetails"]["videoPublishedAt"] == "2026-09-26T12:00:00Z"
+    assert [item["id"] for item in videos["items"]] == ["video000000"]
+    assert made.simulation.answered.ids() == {
+        "search": [],
+        "playlistItems": ["video000000"],
+        "videos": ["video000000"],
+    }
+
+
 async def test_a_blank_next_page_token_ends_the_list(connect: Connect, tmp_path: Path) -> None:
     youtube = await connect(published(tmp_path, 60, faults=always("blank_next_page_token")))
     request = youtube.search().list(**ASK)

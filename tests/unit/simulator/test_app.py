@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
@@ -12,12 +13,16 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from contract.times import pacific_date
+from ops.http_server import http_server
 from simulator.app import create_app
 from simulator.faults import ENDPOINTS, FAULTS
+from simulator.indexing_delay import IndexingDelay
 from simulator.quota import Quota
-from tests.unit.simulator.simulations import CHANNEL, Made, always, published
+from tests.unit.simulator.simulations import CHANNEL, START_MS, Made, always, make_simulation, published, video
 
 SEARCH = "/youtube/v3/search"
+UPLOADS = "UU" + CHANNEL[2:]
 KEY = {"X-Goog-Api-Key": "a key"}
 ASK = {"part": "snippet", "type": "video", "order": "date"}
 
@@ -139,6 +144,14 @@ async def test_a_fault_takes_the_answers_place(serve: Serve, fault: str, status:
         assert await outcomes(client) == {"search": {said: 1, "ok": 1}}
 
 
+async def test_a_channels_uploads_can_seem_to_be_missing(serve: Serve) -> None:
+    uploads = {"part": "snippet", "playlistId": UPLOADS}
+    async with serve(faults=always("uploads_not_found", times=1)) as client:
+        status, body = await get(client, "/youtube/v3/playlistItems", **uploads)
+        assert (status, reason(body)) == (404, "playlistNotFound")
+        assert (await get(client, "/youtube/v3/playlistItems", **uploads))[0] == 200
+
+
 async def test_units_can_seem_exhausted(serve: Serve) -> None:
     async with serve(faults=always("units_exhausted")) as client:
         status, body = await get(client, "/youtube/v3/channels", part="id", id=CHANNEL)
@@ -193,13 +206,14 @@ async def test_every_fault_of_the_table_is_drawn_by_some_call(serve: Serve) -> N
     """A name in the table without code behind it would keep its one strike."""
     first = (SEARCH, {**ASK, "maxResults": "2", "publishedAfter": "2026-09-26T12:00:00Z"})
     second = (SEARCH, {**first[1], "pageToken": "CAIQAA"})
-    others = ("/youtube/v3/videos", {"part": "snippet", "id": "video000001"})
+    videos = ("/youtube/v3/videos", {"part": "snippet", "id": "video000001"})
+    uploads = ("/youtube/v3/playlistItems", {"part": "snippet", "playlistId": UPLOADS})
 
     async with serve() as client:
         for name in FAULTS:
             async with client.put("/_simulator/faults", json={name: {"times": 1}}) as put:
                 assert put.status == 200
-            for path, parameters in (first, second, others):
+            for path, parameters in (first, second, videos, uploads):
                 with suppress(aiohttp.ClientError):
                     async with client.get(path, params=parameters, headers=KEY) as answer:
                         await answer.read()
@@ -219,6 +233,7 @@ async def test_the_oracle_knows_every_video(serve: Serve, tmp_path: Path) -> Non
                         "published_at": f"2026-09-26T12:00:0{number}Z",
                         "searchable": number != 1,
                         "removed": number == 1,
+                        "hidden": False,
                     }
                     for number in (2, 1, 0)
                 ],
@@ -227,6 +242,151 @@ async def test_the_oracle_knows_every_video(serve: Serve, tmp_path: Path) -> Non
         for q, ids in (("", [2, 0]), ("?q=talk", [2, 0]), ("?q=2", [2]), ("?q=absent", [])):
             async with client.get(f"/_simulator/expected{q}") as answer:
                 assert await answer.json() == {"ids": [f"video{number:06d}" for number in ids]}
+
+
+async def answered(client: Client) -> dict[str, list[str]]:
+    async with client.get("/_simulator/answered") as answer:
+        return dict(await answer.json())
+
+
+async def test_the_oracle_knows_what_each_method_showed(serve: Serve) -> None:
+    async with serve() as client:
+        assert await answered(client) == {"search": [], "playlistItems": [], "videos": []}
+        for token in ("", "CAEQAA", ""):
+            await get(client, maxResults="1", pageToken=token)
+        await get(client, "/youtube/v3/videos", part="id", id="video000000,absent00000")
+        uploads = {"part": "contentDetails", "playlistId": UPLOADS, "maxResults": "1"}
+        await get(client, "/youtube/v3/playlistItems", **uploads, pageToken="CAEQAA")
+        await get(client, "/youtube/v3/channels", part="id", id=CHANNEL)
+
+        assert await answered(client) == {
+            "search": ["video000002", "video000001"],
+            "playlistItems": ["video000001"],
+            "videos": ["video000000"],
+        }
+
+
+@pytest.mark.parametrize("parts", ["snippet,contentDetails", "snippet", "contentDetails"])
+async def test_items_without_a_video_show_none(serve: Serve, parts: str) -> None:
+    async with serve(faults=always("foreign_kinds", "missing_video_id", "private_uploads", times=1)) as client:
+        await get(client, maxResults="3")
+        await get(client, "/youtube/v3/playlistItems", part=parts, playlistId=UPLOADS)
+
+        assert await answered(client) == {
+            "search": ["video000001"],  # the first place has a channel, the second the newest without its id
+            "playlistItems": ["video000001", "video000000"],
+            "videos": [],
+        }
+
+
+@pytest.mark.parametrize("fault", ["truncated_body", "bad_json_200", "connection_close", "error500_json"])
+async def test_an_answer_that_nobody_could_read_showed_nothing(serve: Serve, fault: str) -> None:
+    async with serve(faults=always(fault)) as client:
+        with suppress(aiohttp.ClientError):
+            await client.post(SEARCH, data=ASK, headers={**KEY, "X-HTTP-Method-Override": "GET"})
+
+        assert sum(map(sum, (counts.values() for counts in (await outcomes(client)).values()))) == 1
+        assert (await answered(client))["search"] == []
+
+
+async def test_a_trickled_answer_has_shown_its_videos_when_it_has_ended(serve: Serve) -> None:
+    async with serve(faults=always("slow_trickle")) as client, client.get(SEARCH, params=ASK, headers=KEY) as answer:
+        await answer.read()
+        assert len((await answered(client))["search"]) == 3
+
+
+async def test_a_trickled_answer_that_the_caller_left_showed_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On the service's own server: the one for tests cancels what nobody waits for."""
+    made = published(tmp_path, 3, faults=always("slow_trickle"))
+    app = create_app(made.simulation, trickle_seconds=1.0)
+    async with http_server(app, "127.0.0.1", 0, variables="TEST") as port, aiohttp.ClientSession() as client:
+        async with client.get(f"http://127.0.0.1:{port}{SEARCH}", params=ASK, headers=KEY) as answer:
+            await answer.content.read(1)  # and goes: leaving the block closes the connection
+        # What is left is the server's work on that call.
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
+    assert made.simulation.answered.ids()["search"] == []
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_days_of_a_clock_of_the_tests_own_are_published_indexed_and_granted(serve: Serve, tmp_path: Path) -> None:
+    """As a simulation of a month drives it: nobody calls `advance`, and no time passes but by the clock."""
+    quota = Quota(search_calls_per_day=2, units_per_day=2)
+    made = make_simulation(tmp_path, quota=quota, indexing_delay=IndexingDelay(1, 1e9, 3 * 3600))
+    statuses: Counter[tuple[str, int]] = Counter()
+    async with serve(made) as client:
+        for hour in range(72):
+            made.simulation.publish([video(hour, "Talk")])
+            status, body = await get(client, maxResults="50")
+            statuses[pacific_date(made.clock()), status] += 1
+            if status == 200:
+                seen = [item["id"]["videoId"] for item in body["items"]]
+                assert seen == [f"video{number:06d}" for number in range(hour - 3, -1, -1)][:50]
+            made.clock.forward(3600)
+
+    times = [one.published_ms for one in made.simulation.index.newest_first()]
+    assert times == [START_MS + 3_600_000 * hour for hour in range(71, -1, -1)]
+    # From 05:00 in Los Angeles on the first day to 04:00 on the fourth.
+    assert statuses == {
+        ("2026-09-26", 200): 2,
+        ("2026-09-26", 429): 17,
+        ("2026-09-27", 200): 2,
+        ("2026-09-27", 429): 22,
+        ("2026-09-28", 200): 2,
+        ("2026-09-28", 429): 22,
+        ("2026-09-29", 200): 2,
+        ("2026-09-29", 429): 3,
+    }
+
+
+async def test_a_private_video_is_a_bare_place_in_its_channels_uploads(serve: Serve) -> None:
+    uploads = {"part": "snippet,contentDetails", "playlistId": UPLOADS}
+    async with serve() as client:
+        async with client.post("/_simulator/videos/video000001/hide") as answer:
+            assert (answer.status, await answer.json()) == (200, {"hidden": "video000001"})
+
+        assert len((await get(client))[1]["items"]) == 2
+        assert (await get(client, "/youtube/v3/videos", part="id", id="video000001"))[1]["items"] == []
+        items = (await get(client, "/youtube/v3/playlistItems", **uploads))[1]["items"]
+        assert [item["contentDetails"].get("videoPublishedAt") is None for item in items] == [False, True, False]
+        assert items[1]["snippet"]["title"] == "Private video"
+        async with client.get("/_simulator/published") as answer:
+            seen = (await answer.json())["videos"][1]
+        assert (seen["hidden"], seen["searchable"], seen["removed"]) == (True, False, False)
+
+        async with client.post("/_simulator/videos/video000001/show") as answer:
+            assert (answer.status, await answer.json()) == (200, {"shown": "video000001"})
+        assert len((await get(client))[1]["items"]) == 3
+        assert len((await get(client, "/youtube/v3/videos", part="id", id="video000001"))[1]["items"]) == 1
+        items = (await get(client, "/youtube/v3/playlistItems", **uploads))[1]["items"]
+        assert items[1]["snippet"]["title"] == "Talk 1"
+
+
+async def test_a_broadcast_is_announced_begins_and_ends(serve: Serve) -> None:
+    ask = {"part": "snippet,contentDetails", "id": "video000001"}
+    async with serve() as client:
+        for live, duration in (("upcoming", "P0D"), ("live", "P0D"), ("none", None)):
+            async with client.put("/_simulator/videos/video000001/live", json={"live": live}) as answer:
+                assert (answer.status, await answer.json()) == (200, {"live": live})
+            (item,) = (await get(client, "/youtube/v3/videos", **ask))[1]["items"]
+            assert item["snippet"]["liveBroadcastContent"] == live
+            assert item["contentDetails"].get("duration") == duration
+            found = (await get(client, q="1"))[1]["items"]
+            assert [one["snippet"]["liveBroadcastContent"] for one in found] == [live]
+        for body in (b"{}", b'{"live": "over"}', b"live"):
+            async with client.put("/_simulator/videos/video000001/live", data=body) as answer:
+                assert answer.status == 400
+                assert (await answer.json())["error"]
+
+
+async def test_what_is_not_there_cannot_be_changed(serve: Serve) -> None:
+    async with serve() as client:
+        for change in ("remove", "hide", "show"):
+            async with client.post(f"/_simulator/videos/absent00000/{change}") as answer:
+                assert (answer.status, "absent00000" in await answer.text()) == (404, True)
+        async with client.put("/_simulator/videos/absent00000/live", json={"live": "live"}) as answer:
+            assert (answer.status, "absent00000" in await answer.text()) == (404, True)
 
 
 async def test_the_oracle_publishes_and_removes(serve: Serve) -> None:

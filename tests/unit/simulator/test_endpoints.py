@@ -163,6 +163,15 @@ def test_a_removed_video_is_gone_everywhere(tmp_path: Path) -> None:
     assert [item["id"] for item in call(made, "videos", id="video000002,video000001")["items"]] == ["video000002"]
 
 
+def test_a_private_video_counts_as_none_of_its_channels(tmp_path: Path) -> None:
+    made = published(tmp_path, 3)
+    made.simulation.hide("video000002")
+
+    (channel,) = call(made, "channels", part="statistics", id=CHANNEL)["items"]
+
+    assert channel["statistics"]["videoCount"] == "2"
+
+
 def test_filters_narrow_a_search(tmp_path: Path) -> None:
     made = make_simulation(tmp_path)
     made.simulation.publish(
@@ -314,6 +323,59 @@ def test_published_after_ignored_shows_older_videos(tmp_path: Path) -> None:
 
     assert numbers(search(made, **window)) == list(range(8, -1, -1))
     assert numbers(search(made, **window)) == [8, 7]
+
+
+def test_ignored_filters_show_the_newest_of_everything_that_matches(tmp_path: Path) -> None:
+    made = published(tmp_path, 10, faults=always("filters_ignored", times=2))
+    old = {"publishedBefore": format_seconds(START_MS + 2000), "q": "talk"}
+    new = {"publishedAfter": format_seconds(START_MS + 9000)}
+
+    assert numbers(search(made, q="talk")) == list(range(9, -1, -1))  # nothing to ignore, so no strike
+    assert numbers(search(made, **old)) == list(range(9, -1, -1))
+    assert numbers(search(made, **new)) == list(range(9, -1, -1))
+    assert numbers(search(made, **old)) == [2, 1, 0]
+    assert numbers(search(made, **new)) == [9]
+
+
+def test_a_stuck_page_token_leads_to_the_same_page_for_ever(tmp_path: Path) -> None:
+    made = published(tmp_path, 10, faults=always("stuck_page_token"))
+    first = search(made, maxResults="4")
+    again = search(made, maxResults="4", pageToken=first["nextPageToken"])
+    second = search(made, maxResults="4", pageToken="CAQQAA")
+    last = search(made, maxResults="4", pageToken="CAgQAA")
+
+    assert numbers(first) == numbers(again) == [9, 8, 7, 6]
+    assert again["nextPageToken"] == first["nextPageToken"]
+    assert (numbers(second), second["nextPageToken"]) == ([5, 4, 3, 2], "CAQQAA")
+    assert (numbers(last), last["nextPageToken"]) == ([1, 0], "CAgQAA")
+
+
+def test_a_list_that_was_stuck_once_goes_on(tmp_path: Path) -> None:
+    made = published(tmp_path, 10, faults=always("stuck_page_token", times=1))
+
+    assert numbers(*pages(made, maxResults="4")) == [9, 8, 7, 6, *range(9, -1, -1)]
+
+
+def test_missing_videos_are_there_the_next_time(tmp_path: Path) -> None:
+    made = published(tmp_path, 3, faults=always("missing_videos", times=2))
+    ask = {"part": "id", "id": "absent00000,video000000,video000001,video000002"}
+
+    answer = call(made, "videos", **ask)
+
+    assert [item["id"] for item in answer["items"]] == ["video000002"]
+    assert answer["pageInfo"] == {"totalResults": 1, "resultsPerPage": 1}
+    assert len(call(made, "videos", **ask)["items"]) == 3
+
+
+def test_private_uploads_are_public_the_next_time(tmp_path: Path) -> None:
+    made = published(tmp_path, 3, faults=always("private_uploads", times=2))
+    ask = {"part": "snippet,contentDetails,status", "playlistId": "UU" + CHANNEL[2:]}
+
+    def titles() -> list[str]:
+        return [item["snippet"]["title"] for item in call(made, "playlistItems", **ask)["items"]]
+
+    assert titles() == ["Private video", "Private video", "Talk 0"]
+    assert titles() == ["Talk 2", "Talk 1", "Talk 0"]
 
 
 def test_a_blank_next_page_token_is_there_and_empty(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from contract.settings import SettingsError
-from simulator.faults import FAULTS, Faults, Setting, decode_faults, parse_faults
+from simulator.faults import ENDPOINTS, FAULTS, Faults, Setting, decode_faults, parse_faults
 
 
 def test_the_setting_names_faults_and_probabilities() -> None:
@@ -60,14 +60,17 @@ def test_times_are_counted_down_to_none() -> None:
 
 
 def test_a_fault_keeps_to_its_endpoints() -> None:
-    faults = Faults(1, {"delegation403": Setting(), "units_exhausted": Setting(), "error500_json": Setting()})
+    faults = Faults(1, {name: Setting() for name in FAULTS})
 
-    def struck(name: str) -> list[bool]:
-        return [faults.strikes(name, endpoint) for endpoint in ("search", "videos")]
+    def struck(name: str) -> set[str]:
+        return {endpoint for endpoint in ENDPOINTS if faults.strikes(name, endpoint)}
 
-    assert struck("delegation403") == [True, False]
-    assert struck("units_exhausted") == [False, True]
-    assert struck("error500_json") == [True, True]
+    for name in ("delegation403", "burst429", "stuck_page_token", "filters_ignored"):
+        assert struck(name) == {"search"}, name
+    assert struck("units_exhausted") == set(ENDPOINTS) - {"search"}
+    assert struck("missing_videos") == {"videos"}
+    assert struck("private_uploads") == struck("uploads_not_found") == {"playlistItems"}
+    assert struck("error500_json") == set(ENDPOINTS)
 
 
 def test_replacing_faults_turns_the_others_off() -> None:

@@ -3,8 +3,9 @@
 import re
 from itertools import islice
 
+from contract.query_match import parse_query
 from simulator.generated import DEFAULT_QUERIES, backlog, generated_video, generated_videos
-from simulator.search import parse_query, words_of_video
+from simulator.search import words_of_video
 from tests.unit.simulator.simulations import START_MS
 
 MANY = [generated_video(1, number) for number in range(400)]

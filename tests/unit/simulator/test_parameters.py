@@ -29,7 +29,7 @@ def refusal(**parameters: str) -> tuple[str, str]:
 def test_defaults_are_those_of_the_api() -> None:
     request = parse_search({"part": "snippet"})
 
-    assert request.page == PageRequest(0, 5, has_token=False)
+    assert request.page == PageRequest(0, 5)
     assert request.order == "relevance"
     assert request.types == {"video", "channel", "playlist"}
     assert request.window == Window(None, None)
@@ -49,8 +49,8 @@ def test_a_window_is_read_with_zones_and_fractions() -> None:
 
 
 def test_a_blank_page_token_begins_anew() -> None:
-    assert search(pageToken="").page == PageRequest(0, 5, has_token=False)
-    assert search(pageToken="CDIQAA", maxResults="50").page == PageRequest(50, 50, has_token=True)
+    assert search(pageToken="").page == PageRequest(0, 5)
+    assert search(pageToken="CDIQAA", maxResults="50").page == PageRequest(50, 50, "CDIQAA")
 
 
 def test_types_are_a_comma_list_and_the_region_is_echoed_in_capitals() -> None:

@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 
 from contract.settings import SettingsError
-from simulator.publication_log import Entry, Publication, PublicationLog, Removal
+from simulator.publication_log import Broadcast, Entry, Publication, PublicationLog, Removal, Visibility
 from tests.unit.simulator.simulations import START_MS, video
 
 ENTRIES: list[Entry] = [
     Publication(START_MS, video(1, "Quotes \" & ' 🚀", tags=("a",), duration_seconds=5, live="live")),
     Publication(START_MS, video(2)),
     Removal("video000001"),
+    Visibility("video000002", hidden=True),
+    Broadcast("video000002", "upcoming"),
 ]
 
 
@@ -45,7 +47,7 @@ def test_a_torn_last_line_is_dropped_and_the_next_one_is_whole(tmp_path: Path, c
     write(path, ENTRIES[:2])
     path.write_bytes(path.read_bytes()[:-cut])
 
-    write(path, ENTRIES[2:])
+    write(path, ENTRIES[2:3])
 
     assert read(path) == [ENTRIES[0], ENTRIES[2]]
 
@@ -110,7 +112,7 @@ def test_a_full_disk_leaves_no_torn_line(tmp_path: Path, monkeypatch: pytest.Mon
         patched.setattr(os, "write", half_then_full)
         with pytest.raises(OSError, match="No space"):
             log.append(ENTRIES[1:2])
-    log.append(ENTRIES[2:])
+    log.append(ENTRIES[2:3])
     log.close()
 
     assert read(path) == [ENTRIES[0], ENTRIES[2]]

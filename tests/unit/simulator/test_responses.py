@@ -88,6 +88,28 @@ def test_a_playlist_item_names_the_video_its_owner_and_its_place() -> None:
     assert item["snippet"]["videoOwnerChannelTitle"] == "Somebody"
 
 
+def test_a_private_playlist_item_says_where_it_stands_and_no_more() -> None:
+    parts = frozenset({"snippet", "contentDetails", "status"})
+    public = responses.playlist_item(out(description=LONG), 3, parts)
+    private = responses.playlist_item(out(description=LONG), 3, parts, private=True)
+
+    assert private["id"] == public["id"]
+    assert private["snippet"] == {
+        "publishedAt": "2026-09-26T12:00:00Z",
+        "channelId": CHANNEL,
+        "title": "Private video",
+        "description": "This video is private.",
+        "thumbnails": {},
+        "channelTitle": "Somebody",
+        "playlistId": "UU" + CHANNEL[2:],
+        "position": 3,
+        "resourceId": {"kind": "youtube#video", "videoId": "video000001"},
+    }
+    assert list(private["snippet"]) == [name for name in public["snippet"] if not name.startswith("videoOwner")]
+    assert private["contentDetails"] == {"videoId": "video000001"}
+    assert (public["status"], private["status"]) == ({"privacyStatus": "public"}, {"privacyStatus": "private"})
+
+
 def test_a_videos_counts_are_text_and_grow() -> None:
     def counts(days: float) -> dict[str, str]:
         item = responses.video_item(out(), frozenset({"statistics"}), START_MS + round(days * 86_400_000))

@@ -99,6 +99,9 @@ def test_removing_what_is_not_there_says_so(tmp_path: Path) -> None:
     assert made.simulation.remove("video000001")
     assert not made.simulation.remove("video000001")
     assert not made.simulation.remove("video000002")
+    for gone in ("video000001", "video000002"):
+        assert not made.simulation.hide(gone)
+        assert not made.simulation.set_live(gone, "live")
 
 
 def test_keys_are_all_accepted_but_one_or_only_those_given(tmp_path: Path) -> None:
@@ -131,6 +134,24 @@ def test_a_restart_goes_on_where_it_stopped_and_backdates_nothing(tmp_path: Path
     fresh = shown(second)[:10]
     assert all(at > restarted_ms for _, at in fresh)
     assert not {id_ for id_, _ in fresh} & {id_ for id_, _ in before}
+    second.close()
+
+
+def test_what_was_changed_is_so_after_a_restart(tmp_path: Path) -> None:
+    first = open_simulation(settings(tmp_path), MovedClock())
+    ids = [id_ for id_, _ in shown(first)]
+    first.hide(ids[0])
+    first.hide(ids[1])
+    first.hide(ids[1], hidden=False)
+    first.set_live(ids[2], "upcoming")
+    first.set_live(ids[2], "live")
+    first.close()
+
+    second = open_simulation(settings(tmp_path), MovedClock())
+    assert [one.hidden for one in second.index.newest_first()][:3] == [True, False, False]
+    again = second.index.get(ids[2])
+    assert again is not None
+    assert again.video.live == "live"
     second.close()
 
 

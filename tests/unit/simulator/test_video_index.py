@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from simulator.search import parse_query, words_of_video
+from contract.query_match import matches, parse_query
+from simulator.search import words_of_video
 from simulator.video_index import PublishedVideo, VideoIndex, Window
 from tests.unit.simulator.simulations import CHANNEL, OTHER_CHANNEL, START_MS, video
 
@@ -26,6 +27,7 @@ def an_index(size: int, seed: int = 1) -> tuple[VideoIndex, list[PublishedVideo]
             published_ms=at_ms,
             searchable_ms=at_ms + dice.choice([0, 0, 60_000]),
             removed=dice.random() < 0.05,
+            hidden=dice.random() < 0.05,
         )
         index.add(published)
         everything.append(published)
@@ -61,11 +63,32 @@ def test_search_finds_what_a_look_at_every_video_finds(q: str | None, wanted: ob
     found = ids(index.search(parse_query(q), Window(), now_ms))
 
     assert found == newest_first(
-        [
-            one
-            for one in everything
-            if wanted(words_of_video(one.video)) and one.searchable_ms <= now_ms and not one.removed
-        ]
+        [one for one in everything if wanted(words_of_video(one.video)) and one.searchable(now_ms)]
+    )
+
+
+def test_a_video_is_searchable_once_indexed_unless_removed_or_hidden() -> None:
+    def searchable(now_ms: int = START_MS, **changed: bool) -> bool:
+        return PublishedVideo(video=video(1), published_ms=0, searchable_ms=START_MS, **changed).searchable(now_ms)
+
+    assert searchable()
+    assert not searchable(START_MS - 1)
+    assert not searchable(removed=True)
+    assert not searchable(hidden=True)
+
+
+@pytest.mark.parametrize(
+    "q", ["tea coffee", "tea|coffee -milk", '"tea coffee"', '"tea milk"|chess -"milk python"', "*"]
+)
+def test_search_goes_by_the_same_rule_as_the_contract(q: str) -> None:
+    index, everything = an_index(3000)
+    now_ms = index.newest_ms + 60_000
+    query = parse_query(q)
+
+    found = ids(index.search(query, Window(), now_ms))
+
+    assert found == newest_first(
+        [one for one in everything if matches(query, [one.video.title]) and one.searchable(now_ms)]
     )
 
 
