@@ -22,6 +22,7 @@ from contract.settings import Settings
 from contract.topics import PROJECTOR_GROUP, RAW, topic_specs
 from ops.admin_server import admin_server
 from ops.health import Health
+from ops.kafka_lease import HeartbeatWatch
 from ops.kafka_topics import require_topics, wait_for_kafka
 from ops.logging import get_logger
 from ops.metrics import ProcessorMetrics, process_registry
@@ -30,7 +31,7 @@ from processors.agents import by_partition, register_agent
 from processors.app import create_app, known_videos_table
 from processors.dead_letter_limit import DeadLetterLimit
 from processors.decode import Record
-from processors.fencing import Fenced, GroupLease, HeartbeatWatch
+from processors.fencing import Fenced, GroupLease
 from processors.kafka_output import KafkaDeadLetters, KafkaVideoEvents, kafka_output
 from processors.known_videos import FaustKnownVideos
 from processors.projection import Projection, TopicRecreatedError, Unavailable
@@ -153,7 +154,7 @@ class _Service:
 
     async def _project(self, records: Sequence[Record]) -> None:
         """Each partition's records take their steps on their own, so that one waits while another works."""
-        lease = self._watch.lease()
+        lease = GroupLease(self._watch)
         async with asyncio.TaskGroup() as partitions:
             for part in by_partition(records):
                 partitions.create_task(self._project_part(part, lease))
