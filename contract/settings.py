@@ -17,6 +17,8 @@ ALL_VIDEOS: Final = "*"
 
 MAX_QUERY_CHARACTERS: Final = 200
 
+_QUERY_SEPARATOR: Final = re.compile(r"[\n;]")
+
 _URI_NAME: Final = r"(?:[^\s:/?@%]|%[0-9A-Fa-f]{2})+"
 _URI_HOST: Final = r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/?@,\[\]]+)"
 _URI_OPTION: Final = r"[^\s=&;]+=[^\s=&;]*"
@@ -46,7 +48,8 @@ class Settings(BaseSettings):
         "YOUTUBE_API_KEY",
         "YOUTUBE_KEY",
         default=None,
-        description="Key of the YouTube Data API. Without one, `yousync up` uses the simulator and says so.",
+        description="Key of the YouTube Data API, or several keys of one project separated by commas, for rotation "
+        "(they share one quota). Without one, `yousync up` uses the simulator and says so.",
     )
     youtube_api_endpoint: str = _env(
         "YOUTUBE_API_ENDPOINT",
@@ -70,6 +73,14 @@ class Settings(BaseSettings):
         le=2_592_000,
         description="How far each search reaches back before its watermark, for videos that YouTube indexes late.",
     )
+    sweep_seconds: int = _env(
+        "YOUSYNC_SWEEP_SECONDS",
+        default=172_800,
+        ge=0,
+        le=2_592_000,
+        description="How far the daily sweep of each query reaches back, for videos that YouTube indexes later than "
+        "the overlap; no more than the overlap means no sweep.",
+    )
     backfill_seconds: int = _env(
         "YOUSYNC_BACKFILL_SECONDS",
         default=604_800,
@@ -88,6 +99,11 @@ class Settings(BaseSettings):
         default=10_000,
         ge=1,
         description="Quota of all other calls, in units a Pacific day.",
+    )
+    keep_all_uploads: bool = _env(
+        "YOUSYNC_KEEP_ALL_UPLOADS",
+        default=False,
+        description="Keep every upload of a channel that a query has found, not only those that match a query.",
     )
     youtube_timeout_seconds: float = _env(
         "YOUSYNC_YOUTUBE_TIMEOUT_SECONDS",
@@ -257,21 +273,25 @@ class Settings(BaseSettings):
         description="`json`, `console`, or `auto`: console on a terminal, JSON elsewhere.",
     )
 
+    @field_validator("youtube_api_key")
+    @classmethod
+    def _check_keys(cls, given: SecretStr | None) -> SecretStr | None:
+        for position, key in enumerate(_parts_of(given), 1):
+            if not re.fullmatch(r"[!-~]+", key):
+                raise ValueError(f"key {position} holds a character that no key has, a space or a letter beyond ASCII")
+        return given
+
     @field_validator("queries", mode="before")
     @classmethod
     def _split_queries(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        parts = (" ".join(part.split()) for part in re.split(r"[\n;]", value))
-        return tuple(dict.fromkeys(part for part in parts if part))
+        return tuple(part for part in _QUERY_SEPARATOR.split(value) if part.strip())
 
     @field_validator("queries")
     @classmethod
-    def _check_queries(cls, queries: tuple[str, ...]) -> tuple[str, ...]:
-        for query in queries:
-            if len(query) > MAX_QUERY_CHARACTERS:
-                raise ValueError(f"the query {query[:40]!r}… is longer than {MAX_QUERY_CHARACTERS} characters")
-        return queries
+    def _normalise_queries(cls, queries: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(normal_query(query) for query in queries))
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -289,6 +309,28 @@ class Settings(BaseSettings):
                 "(or mongodb+srv://…; in user and password, special characters must be percent-encoded)"
             )
         return uri
+
+
+def normal_query(text: str) -> str:
+    """A query in the form in which it is followed: without space around it, and with one space between words.
+
+    Raises:
+        ValueError: it is empty, longer than `MAX_QUERY_CHARACTERS`, no text in UTF-8, or more than one query.
+    """
+    if _QUERY_SEPARATOR.search(text.strip()):
+        raise ValueError(f"{_beginning(text)} is more than one query: newlines and `;` separate queries")
+    query = " ".join(text.split())
+    if not query:
+        raise ValueError(f"a query must have words (`{ALL_VIDEOS}` is a search without words)")
+    if any("\ud800" <= character <= "\udfff" for character in query):
+        raise ValueError(f"the query {_beginning(query)} is not text in UTF-8")
+    if len(query) > MAX_QUERY_CHARACTERS:
+        raise ValueError(f"the query {_beginning(query)} is longer than {MAX_QUERY_CHARACTERS} characters")
+    return query
+
+
+def _beginning(text: str) -> str:
+    return repr(text) if len(text) <= 40 else f"{text[:40]!r}…"
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -310,13 +352,23 @@ def require_for_polling(settings: Settings) -> tuple[str, ...]:
         SettingsError: a key or the queries are missing; both are named at once.
     """
     faults = []
-    if settings.youtube_api_key is None:
+    if not youtube_keys(settings):
         faults.append("YOUTUBE_API_KEY: the producer needs a key (or run `yousync up`, which brings a simulator)")
     if not settings.queries:
         faults.append("YOUSYNC_QUERIES: name at least one query to follow, for example YOUSYNC_QUERIES='tea;coffee'")
     if faults:
         raise SettingsError("\n".join(faults))
     return settings.queries
+
+
+def youtube_keys(settings: Settings) -> tuple[str, ...]:
+    """The keys to call YouTube with, in the order given."""
+    return _parts_of(settings.youtube_api_key)
+
+
+def _parts_of(keys: SecretStr | None) -> tuple[str, ...]:
+    given = keys.get_secret_value() if keys else ""
+    return tuple(dict.fromkeys(key for part in re.split(r"[,;\n]", given) if (key := part.strip())))
 
 
 def environment_name(field: str) -> str:
@@ -339,8 +391,8 @@ def shown_value(settings: Settings, field: str) -> str:
 
 
 def secret_values(settings: Settings) -> tuple[str, ...]:
-    """What must never be logged: the key, and the password in the connection string, in both spellings."""
-    secrets = [settings.youtube_api_key.get_secret_value()] if settings.youtube_api_key else []
+    """What must never be logged: the keys, and the password in the connection string, in both spellings."""
+    secrets = list(youtube_keys(settings))
     uri = _MONGODB_URI.fullmatch(settings.mongodb_uri.get_secret_value())
     if uri and uri["password"]:
         secrets += [uri["password"], unquote(uri["password"])]

@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 MIB: Final = 1 << 20
 
@@ -55,9 +56,23 @@ def topic_specs(partitions: int) -> tuple[TopicSpec, ...]:
             },
         ),
         TopicSpec(DEAD_LETTER, 1, {**deleted, "max.message.bytes": str(DEAD_LETTER_MAX_BYTES)}),
-        TopicSpec(PRODUCER_STATE, 1, {"cleanup.policy": "compact"}),
+        TopicSpec(PRODUCER_STATE, 1, producer_state_config()),
         TopicSpec(CHANGELOG, partitions, changelog_config()),
     )
+
+
+def producer_state_config() -> dict[str, str]:
+    """Settings of the producer's state.
+
+    The cleaner leaves an hour, by the broker's clock, in which the leader writes again what a deposed one's late
+    record would hide from it. Small segments are closed, and so cleaned, often: a new leader has little to read.
+    """
+    return {
+        "cleanup.policy": "compact",
+        "min.compaction.lag.ms": str(HOUR_MS),
+        "message.timestamp.type": "LogAppendTime",
+        "segment.bytes": str(16 * MIB),
+    }
 
 
 def changelog_config() -> dict[str, str]:

@@ -9,6 +9,7 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+_DETECTION_SECONDS = (10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_200, 86_400, 259_200)
 _LATENCY_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
@@ -25,17 +26,33 @@ class ProducerMetrics:
     """YouTube -> raw topic."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.calls = Counter(
-            "yousync_youtube_calls", "Calls made to YouTube.", ["bucket", "outcome"], registry=registry
-        )
+        self.calls = Counter("yousync_youtube_calls", "Calls made to YouTube.", ["call", "outcome"], registry=registry)
         self.quota_left = Gauge(
             "yousync_quota_left",
             "What is left today, in calls (search) or units.",
             ["bucket"],
             registry=registry,
         )
+        self.quota_used = Gauge(
+            "yousync_quota_used",
+            "What has been debited today, in calls (search) or units.",
+            ["bucket"],
+            registry=registry,
+        )
+        self.items_fetched = Counter(
+            "yousync_items_fetched",
+            "Videos in answers, by call and by what they were: new, duplicate, unmatched (an upload that no followed "
+            "query matches) or private.",
+            ["call", "what"],
+            registry=registry,
+        )
+        self.items_outside = Counter(
+            "yousync_items_outside_window",
+            "Videos in searches that were published outside the window that was asked for.",
+            registry=registry,
+        )
         self.items_published = Counter(
-            "yousync_items_published", "Raw items that Kafka acknowledged.", registry=registry
+            "yousync_items_published", "Raw records that Kafka acknowledged.", registry=registry
         )
         self.items_ignored = Counter(
             "yousync_items_ignored",
@@ -43,11 +60,53 @@ class ProducerMetrics:
             ["reason"],
             registry=registry,
         )
+        self.removals = Counter(
+            "yousync_removals_published",
+            "Removals sent to the raw topic: gone, repeated or purged.",
+            ["why"],
+            registry=registry,
+        )
+        self.failed_refreshes = Counter(
+            "yousync_failed_refreshes",
+            "Answers of videos.list that lacked more than half of what was asked for, and so count as failures.",
+            registry=registry,
+        )
+        self.detection_delay = Histogram(
+            "yousync_detection_delay_seconds",
+            "From a video's publication to its first sighting, for new videos.",
+            registry=registry,
+            buckets=_DETECTION_SECONDS,
+        )
         self.passes = Counter("yousync_search_passes", "Search passes by outcome.", ["outcome"], registry=registry)
         self.last_success = Gauge(
             "yousync_last_pass_timestamp_seconds",
-            "When a query's last complete pass ended.",
+            "When a query's last complete pass over the newest videos ended.",
             ["query"],
+            registry=registry,
+        )
+        self.missed_seconds = Gauge(
+            "yousync_missed_seconds",
+            "How much of a query's past is known to be unread, in seconds of publish time.",
+            ["query"],
+            registry=registry,
+        )
+        self.lost_seconds = Counter(
+            "yousync_lost_seconds",
+            "How much of a query's past was given up unread, in seconds of publish time.",
+            ["query"],
+            registry=registry,
+        )
+        self.search_load = Gauge(
+            "yousync_search_load",
+            "Videos that the followed queries find a day, over what the search quota can carry; above 1 it cannot.",
+            registry=registry,
+        )
+        self.leader = Gauge("yousync_leader", "1 while this producer polls, 0 while it stands by.", registry=registry)
+        self.epoch = Gauge("yousync_leader_epoch", "Epoch of this producer's last term.", registry=registry)
+        self.known = Gauge("yousync_known", "Videos and channels that are followed.", ["what"], registry=registry)
+        self.oldest_unrefreshed_days = Gauge(
+            "yousync_oldest_unrefreshed_days",
+            "Age of the known video that was refreshed longest ago; YouTube's policy allows 30 days.",
             registry=registry,
         )
 

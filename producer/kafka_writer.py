@@ -35,23 +35,17 @@ _log = get_logger(__name__)
 
 
 class KafkaWriter:
-    """One writer for one caller at a time."""
+    """One writer for all that a process writes: its callers wait for one another."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap: Final = bootstrap
         self._producer: AIOKafkaProducer | None = None
+        self._turn: Final = asyncio.Lock()
 
     async def write(self, records: Sequence[KafkaRecord]) -> list[KafkaRecord]:
         """Return when Kafka acknowledged all records but those over the size limit, which are returned."""
-        too_large: list[KafkaRecord] = []
-        pending: Sequence[KafkaRecord] = records
-        while pending:
-            attempt = await _attempt(await self._connected(), pending)
-            too_large += attempt.too_large
-            pending = attempt.failed
-            if pending:
-                await self._start_over(attempt.error, len(pending))
-        return too_large
+        async with self._turn:
+            return await self._write(records)
 
     async def close(self) -> None:
         """Let go of the brokers; what is under way has a few seconds to be acknowledged."""
@@ -62,6 +56,17 @@ class KafkaWriter:
             await asyncio.wait_for(producer.stop(), _STOP_SECONDS)
         except TimeoutError:
             _log.warning("Kafka did not answer while stopping")
+
+    async def _write(self, records: Sequence[KafkaRecord]) -> list[KafkaRecord]:
+        too_large: list[KafkaRecord] = []
+        pending: Sequence[KafkaRecord] = records
+        while pending:
+            attempt = await _attempt(await self._connected(), pending)
+            too_large += attempt.too_large
+            pending = attempt.failed
+            if pending:
+                await self._start_over(attempt.error, len(pending))
+        return too_large
 
     async def _connected(self) -> AIOKafkaProducer:
         while self._producer is None:

@@ -1,205 +1,168 @@
-"""The order of effects of a tick: debit, call, publish, and after a pass's last page move the watermark.
+"""The order of a tick: plan, debit, call, publish, remember, until the planner says to wait.
 
-It decides nothing about windows, pages, pace or errors: those are rules in modules of their own. A failure at any
-step leaves the watermark where it was.
+It decides nothing: the planner says which call is next and why, and rules in modules of their own say what an answer
+means.
 """
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
-from contract.producer_state import SEARCH_BUCKET
-from contract.times import format_millis, next_pacific_midnight_ms, pacific_date
 from ops.logging import get_logger
 from ops.metrics import ProducerMetrics
-from producer import pacing
-from producer.error_policy import BadQuery, InvalidPageToken, QuotaExhausted, YouTubeError, YouTubeUnavailable
+from producer import coverage, planner
+from producer.calls import Calls, Lease
+from producer.error_policy import InvalidCredentials, YouTubeError
+from producer.following import Following, QueryMatcher, decide_changes, followed_queries
+from producer.keeper import Keeper
+from producer.planner import AskForVideos, LookAtUploads, Search, Wait
+from producer.polling import Polling
 from producer.publisher import Publisher
-from producer.quota import QuotaLedger
-from producer.search_pass import SearchPass, SearchRequest
-from producer.state import ProducerState
-from producer.windows import decide_window
-from producer.youtube_client import SearchPage
+from producer.purging import Purging
+from producer.recall import plan_for, recall
+from producer.refreshing import Refreshing, VideosClient
+from producer.searching import SearchClient, Searching
+from producer.state import Entry, ProducerState
+from producer.upload_looks import UploadLooks, UploadsClient
+
+_DAY_SECONDS: Final = 86_400
 
 _log = get_logger(__name__)
 
 
-class SearchClient(Protocol):
+class Client(SearchClient, UploadsClient, VideosClient, Protocol):
     """Who makes the calls; see `YouTubeClient`."""
-
-    async def search(self, request: SearchRequest) -> SearchPage:
-        """Make one call; raises `YouTubeError`."""
 
 
 class Poller:
-    """Follows the queries; `now_ms` is the wall clock, `stopping` is asked between calls."""
+    """Follows the queries for one term; `now_ms` is the wall clock, `stopping` is asked between calls."""
 
     def __init__(
         self,
         *,
-        queries: Sequence[str],
-        overlap_seconds: int,
-        backfill_seconds: int,
-        client: SearchClient,
+        following: Following,
+        client: Client,
+        calls: Calls,
+        lease: Lease,
         publisher: Publisher,
         state: ProducerState,
-        ledger: QuotaLedger,
+        operator_changes: Callable[[], Iterable[Entry]],
         metrics: ProducerMetrics,
         now_ms: Callable[[], int],
         stopping: Callable[[], bool],
     ) -> None:
-        self._overlap_seconds: Final = overlap_seconds
-        self._backfill_seconds: Final = backfill_seconds
-        self._client: Final = client
-        self._publisher: Final = publisher
+        self._following: Final = following
+        self._calls: Final = calls
         self._state: Final = state
-        self._ledger: Final = ledger
+        self._operator_changes: Final = operator_changes
         self._metrics: Final = metrics
         self._now_ms: Final = now_ms
         self._stopping: Final = stopping
-        self._pace = pacing.Pace(pacific_date(now_ms()))
-        self._day_spent = ""
-        # The query polled longest ago stands first.
-        self._queries = sorted(queries, key=lambda query: state.covered_until_ms(query) or 0)
-        self._passes: dict[str, _TimedPass] = {}
+        self._known: Final = recall(state)
+        self._keeper: Final = Keeper(
+            publisher=publisher, state=state, known=self._known, lease=lease, metrics=metrics, now_ms=now_ms
+        )
+        polling = Polling(following, calls, self._keeper, state, self._known, metrics, now_ms)
+        self._searching: Final = Searching(client, polling)
+        self._looks: Final = UploadLooks(client, polling)
+        self._refreshing: Final = Refreshing(client, polling)
+        self._purging: Final = Purging(state, self._keeper, self._known)
+        self._told_overload_ms = 0
+        self._told_wait = ""
+
+    async def begin(self) -> None:
+        """Make the settings' queries known, and forget what is of no use any more."""
+        now_ms = self._now_ms()
+        for query, followed in decide_changes(self._following.queries, self._state.queries, now_ms).items():
+            await self._state.set_query(query, followed)
+        await self._state.drop_old_ledgers()
+        _log.info("following", queries=list(followed_queries(self._state.queries)))
 
     async def tick(self, elapsed_seconds: float) -> None:
-        """Poll as many queries as the even pace of the day's calls allows, `elapsed_seconds` after the last tick.
+        """Make the calls that the budgets allow, `elapsed_seconds` after the last tick.
 
         Raises:
-            InvalidCredentials: YouTube refuses the key.
+            InvalidCredentials: YouTube refuses every key.
+            Exception: the lease is lost.
         """
-        now_ms = self._now_ms()
-        left = self._ledger.left(SEARCH_BUCKET, now_ms)
-        self._metrics.quota_left.labels(SEARCH_BUCKET).set(left)
-        self._pace = pacing.accrue(
-            self._pace,
-            pacific_date=pacific_date(now_ms),
-            seconds=elapsed_seconds,
-            calls_left=left,
-            seconds_left=(next_pacific_midnight_ms(now_ms) - now_ms) / 1000,
-        )
-        for query in tuple(self._queries):
-            if self._stopping() or not pacing.may_poll(self._pace):
-                return
-            self._queries.remove(query)
-            self._queries.append(query)
-            try:
-                await self._poll(query)
-            except QuotaExhausted as error:
-                self._note_day_spent(str(error))
-                return
+        self._calls.begin_tick(elapsed_seconds)
+        while not self._stopping():
+            self._take_operator_changes()
+            self._follow()
+            await self._purging.step()
+            decision = planner.decide(self._now_ms(), self._calls.budgets(), self._known, self._following.poll_seconds)
+            if isinstance(decision, Wait):
+                self._note_wait(decision)
+                break
+            _log.debug("next call", call=type(decision).__name__, why=decision.reason)
+            await self._carry_out(decision)
+        self._show()
 
-    async def _poll(self, query: str) -> None:
-        """Go on with the query's pass, or begin one; its place is kept when a call fails."""
-        running = self._passes.get(query) or self._begin_pass(query)
+    def _note_wait(self, decision: Wait) -> None:
+        if self._told_wait != decision.reason:
+            _log.debug("waiting for the next tick", why=decision.reason)
+        self._told_wait = decision.reason
+
+    async def _carry_out(self, decision: Search | LookAtUploads | AskForVideos) -> None:
         try:
-            await self._advance(running)
-        except YouTubeUnavailable as error:
-            self._metrics.passes.labels("interrupted").inc()
-            _log.warning("search interrupted, going on at a later tick", query=query, error=str(error))
-        except BadQuery as error:
-            self._metrics.passes.labels("disabled").inc()
-            _log.error("YouTube refuses the query: left out until the next start", query=query, error=str(error))
-            self._queries.remove(query)
-
-    def _begin_pass(self, query: str) -> "_TimedPass":
-        window = decide_window(
-            self._state.covered_until_ms(query),
-            self._now_ms(),
-            overlap_seconds=self._overlap_seconds,
-            backfill_seconds=self._backfill_seconds,
-        )
-        return self._passes.setdefault(query, _TimedPass(SearchPass(query, window)))
-
-    async def _advance(self, running: "_TimedPass") -> None:
-        while (request := running.place.next_request()) is not None:
-            if self._stopping():
-                return
-            try:
-                await self._read_page(running, request)
-            except InvalidPageToken as error:
-                if not running.place.restart_chain():
-                    self._give_up(running, error)
-                    return
-                _log.warning("page chain broken, reading it again", query=request.query, error=str(error))
-        await self._complete(running)
-
-    async def _read_page(self, running: "_TimedPass", request: SearchRequest) -> None:
-        page = await self._fetch(request)
-        published = await self._publisher.publish(page.items, query=request.query, fetched_at_ms=self._now_ms())
-        running.published += published.items
-        for reason, count in published.ignored.items():
-            running.ignored[reason] = running.ignored.get(reason, 0) + count
-        running.place.take(len(page.items), page.next_page_token)
-
-    async def _fetch(self, request: SearchRequest) -> SearchPage:
-        called_at_ms = self._now_ms()
-        await self._ledger.debit(SEARCH_BUCKET, called_at_ms)
-        self._pace = pacing.spend(self._pace)
-        outcome = "ok"
-        try:
-            return await self._client.search(request)
-        except QuotaExhausted as error:
-            outcome = error.outcome
-            await self._ledger.mark_used_up(SEARCH_BUCKET, called_at_ms)
+            if isinstance(decision, Search):
+                await self._searching.read_page(decision)
+            elif isinstance(decision, LookAtUploads):
+                await self._looks.look(decision)
+            else:
+                await self._refreshing.ask(decision)
+        except InvalidCredentials:
             raise
         except YouTubeError as error:
-            outcome = error.outcome
-            raise
-        finally:
-            self._metrics.calls.labels(SEARCH_BUCKET, outcome).inc()
-            self._metrics.quota_left.labels(SEARCH_BUCKET).set(self._ledger.left(SEARCH_BUCKET, self._now_ms()))
+            _log.warning("a call brought nothing", outcome=error.outcome, error=str(error), was_for=decision.reason)
 
-    async def _complete(self, running: "_TimedPass") -> None:
-        """Everything of the pass is with Kafka: now, and only now, the watermark moves."""
-        place = running.place
-        await self._state.move_watermark(place.query, place.window.before_ms)
-        del self._passes[place.query]
-        self._metrics.passes.labels("truncated" if place.truncated else "complete").inc()
-        self._metrics.last_success.labels(place.query).set(self._now_ms() / 1000)
-        for window in place.truncated:
-            _log.warning(
-                "one second holds more videos than YouTube lists",
-                query=place.query,
-                second=format_millis(window.after_ms),
-            )
-        running.log_line("search pass complete")
+    def _take_operator_changes(self) -> None:
+        for key, value in self._operator_changes():
+            self._state.take(key, value)
 
-    def _give_up(self, running: "_TimedPass", error: InvalidPageToken) -> None:
-        del self._passes[running.place.query]
-        self._metrics.passes.labels("given_up").inc()
-        _log.error(
-            "search pass given up, a new one follows at a later tick", query=running.place.query, error=str(error)
-        )
+    def _follow(self) -> None:
+        """Have the plans, and the rule for uploads, of the queries that are followed now."""
+        followed = followed_queries(self._state.queries)
+        if self._known.matcher.queries == set(followed):
+            return
+        plans = {
+            query: self._known.queries.get(query) or plan_for(query, self._state.coverage.get(query))
+            for query in followed
+        }
+        self._known.queries.clear()
+        self._known.queries.update(plans)
+        self._known.matcher = QueryMatcher(followed)
+        self._looks.forget_versions()
+        _log.info("the queries have changed", queries=list(followed))
 
-    def _note_day_spent(self, reason: str) -> None:
-        """One line a day, however many ticks find the bucket empty."""
+    def _show(self) -> None:
+        self._calls.show()
         now_ms = self._now_ms()
-        if self._day_spent != pacific_date(now_ms):
-            self._day_spent = pacific_date(now_ms)
-            until = format_millis(next_pacific_midnight_ms(now_ms))
-            _log.warning("no search calls left, waiting for the next quota day", until=until, reason=reason)
+        self._metrics.known.labels("videos").set(len(self._state.videos))
+        self._metrics.known.labels("channels").set(len(self._state.channels))
+        oldest_ms = self._known.agenda.oldest_fetched_ms()
+        days = 0.0 if oldest_ms is None else max(0, now_ms - oldest_ms) / 1000 / _DAY_SECONDS
+        self._metrics.oldest_unrefreshed_days.set(days)
+        plans = self._known.queries.values()
+        for plan in plans:
+            missed = plan.coverage.missed if plan.coverage else ()
+            self._metrics.missed_seconds.labels(plan.query).set(sum(stretch.window.seconds for stretch in missed))
+        self._show_load(now_ms)
 
-
-class _TimedPass:
-    """A pass under way, with what its one log line will say."""
-
-    def __init__(self, place: SearchPass) -> None:
-        self.place: Final = place
-        self.published = 0
-        self.ignored: dict[str, int] = {}
-        self._started: Final = time.monotonic()
-
-    def log_line(self, event: str) -> None:
-        _log.info(
-            event,
-            query=self.place.query,
-            published_after=format_millis(self.place.window.after_ms),
-            published_before=format_millis(self.place.window.before_ms),
-            windows=self.place.windows,
-            pages=self.place.pages,
-            items=self.published,
-            ignored=self.ignored,
-            seconds=round(time.monotonic() - self._started, 3),
+    def _show_load(self, now_ms: int) -> None:
+        plans = self._known.queries.values()
+        volume = sum(plan.coverage.videos_per_day or 0.0 for plan in plans if plan.coverage)
+        capacity = coverage.capacity_per_day(
+            calls_per_day=self._following.search_calls_per_day,
+            queries=len(plans),
+            overlap_seconds=self._following.overlap_seconds,
+            sweep_seconds=self._following.sweep_seconds,
         )
+        self._metrics.search_load.set(volume / max(capacity, 1.0))
+        if volume > capacity and now_ms - self._told_overload_ms >= _DAY_SECONDS * 1000:
+            self._told_overload_ms = now_ms
+            _log.warning(
+                "the queries find more videos a day than the search quota can carry: some will be found late or never; "
+                "ask for quota (YOUSYNC_SEARCH_CALLS_PER_DAY) or follow less",
+                videos_per_day=round(volume),
+                capacity_per_day=round(capacity),
+            )

@@ -1,16 +1,11 @@
-"""Puts the items of an answer into the raw topic, and returns when Kafka has them."""
+"""Puts raw records into the raw topic, and returns when Kafka has them."""
 
-import uuid
-from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
-
-import msgspec
+from typing import Final, Protocol
 
 from ops.logging import get_logger
 from ops.metrics import ProducerMetrics
 from producer.kafka_record import KafkaRecord
-from producer.raw_item import sort_items, to_record
 
 _log = get_logger(__name__)
 
@@ -22,35 +17,24 @@ class RecordWriter(Protocol):
         """Return when all but those over the size limit, which are returned, are durable."""
 
 
-class Published(msgspec.Struct, frozen=True):
-    """What became of an answer's items: how many are with Kafka, and why the others are not."""
-
-    items: int
-    ignored: Counter[str]
-
-
 class Publisher:
-    """Raw items to Kafka."""
+    """Raw records to Kafka."""
 
     def __init__(self, writer: RecordWriter, metrics: ProducerMetrics) -> None:
         self._writer: Final = writer
         self._metrics: Final = metrics
 
-    async def publish(self, items: Sequence[Any], *, query: str, fetched_at_ms: int) -> Published:
-        """Return when Kafka acknowledged every item that can be published; waits for ever if it is away."""
-        found = sort_items(items)
-        records = [
-            to_record(video_id, item, query=query, fetched_at_ms=fetched_at_ms, event_id=uuid.uuid4().hex)
-            for video_id, item in found.videos
-        ]
+    async def publish(self, records: Sequence[KafkaRecord]) -> set[str]:
+        """Return the ids of the videos whose records Kafka acknowledged: all but those that are too large.
+
+        Waits for ever while Kafka is away.
+        """
+        if not records:
+            return set()
         too_large = await self._writer.write(records)
         for record in too_large:
-            _log.error("item is too large to publish", video_id=record.key.decode(), bytes=len(record.value))
-        ignored = found.ignored + Counter(too_large=len(too_large))
-        self._count(len(records) - len(too_large), ignored)
-        return Published(len(records) - len(too_large), ignored)
-
-    def _count(self, published: int, ignored: Counter[str]) -> None:
-        self._metrics.items_published.inc(published)
-        for reason, count in ignored.items():
-            self._metrics.items_ignored.labels(reason).inc(count)
+            _log.error("item is too large to publish", video_id=record.key.decode(), bytes=len(record.value or b""))
+            self._metrics.items_ignored.labels("too_large").inc()
+        self._metrics.items_published.inc(len(records) - len(too_large))
+        refused = {record.key for record in too_large}
+        return {record.key.decode() for record in records if record.key not in refused}

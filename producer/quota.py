@@ -27,9 +27,17 @@ class QuotaLedger:
         self._limits: Final = limits
         self._state: Final = state
 
+    def limit(self, bucket: str) -> int:
+        """What a Pacific day grants."""
+        return self._limits[bucket]
+
+    def used(self, bucket: str, now_ms: int) -> int:
+        """What has been debited today."""
+        return self._state.used(bucket, pacific_date(now_ms))
+
     def left(self, bucket: str, now_ms: int) -> int:
         """What may still be spent today."""
-        return max(0, self._limits[bucket] - self._state.used(bucket, pacific_date(now_ms)))
+        return max(0, self._limits[bucket] - self.used(bucket, now_ms))
 
     async def debit(self, bucket: str, now_ms: int) -> None:
         """Take one call from the bucket; returns once that is durable, and only then may the call be made.

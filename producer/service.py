@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
 
 from contract.producer_state import SEARCH_BUCKET, UNITS_BUCKET
-from contract.settings import Settings, SettingsError, require_for_polling
+from contract.settings import Settings, SettingsError, require_for_polling, youtube_keys
 from contract.topics import PRODUCER_STATE, RAW, topic_specs
 from ops.admin_server import admin_server
 from ops.health import Health
@@ -24,12 +24,15 @@ from ops.kafka_topics import require_topics, wait_for_kafka
 from ops.logging import get_logger
 from ops.metrics import ProducerMetrics, process_registry
 from ops.stop_signal import stop_signal
+from producer.calls import Calls
 from producer.error_policy import InvalidCredentials
+from producer.following import Following
 from producer.kafka_writer import KafkaWriter
+from producer.leadership import Deposed, Leadership, Term
 from producer.poller import Poller
 from producer.publisher import Publisher
 from producer.quota import QuotaLedger
-from producer.state import KafkaStateLog, ProducerState
+from producer.state import ProducerState
 from producer.ticks import ticks
 from producer.youtube_client import YouTubeClient
 
@@ -61,7 +64,7 @@ async def _serve(settings: Settings, queries: Sequence[str]) -> None:
     told = asyncio.create_task(stopping.wait())
     await asyncio.wait({running, told}, return_when=asyncio.FIRST_COMPLETED)
     told.cancel()
-    await asyncio.wait({running}, timeout=STOP_SECONDS if producer.is_ready else 0)
+    await asyncio.wait({running}, timeout=STOP_SECONDS if producer.is_polling else 0)
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
@@ -73,36 +76,57 @@ class _Producer:
 
     def __init__(self, settings: Settings, queries: Sequence[str], stopping: asyncio.Event) -> None:
         self._settings: Final = settings
-        self._queries: Final = queries
+        self._queries: Final = tuple(queries)
         self._stopping: Final = stopping
         self.is_ready = False
+        self.is_polling = False
 
     async def run(self) -> None:
         registry = process_registry()
+        metrics = ProducerMetrics(registry)
         async with AsyncExitStack() as stack:
             await self._start_admin_server(stack, registry)
             await self._until_kafka_allows(self._check_topics)
-            writer = KafkaWriter(self._settings.kafka_bootstrap_servers)
+            bootstrap = self._settings.kafka_bootstrap_servers
+            writer = KafkaWriter(bootstrap)
             stack.push_async_callback(writer.close)
-            state = await self._read_state(writer)
-            poller = self._poller(state, writer, ProducerMetrics(registry))
+            leadership = await stack.enter_async_context(
+                Leadership(bootstrap, writer, self._settings.session_timeout_seconds)
+            )
             self.is_ready = True
-            _log.info("following", queries=list(self._queries), poll_seconds=self._settings.poll_seconds)
             try:
-                async for elapsed_seconds in ticks(self._settings.poll_seconds, self._stopping):
-                    await poller.tick(elapsed_seconds)
+                while not self._stopping.is_set():
+                    await self._serve_a_term(leadership, writer, metrics)
             except InvalidCredentials as error:
                 raise SettingsError(f"YOUTUBE_API_KEY: YouTube refuses it: {error}") from None
 
+    async def _serve_a_term(self, leadership: Leadership, writer: KafkaWriter, metrics: ProducerMetrics) -> None:
+        """Stand by, take over, and poll until told to stop or deposed."""
+        term = await leadership.lead()
+        self.is_polling = True
+        metrics.leader.set(1)
+        metrics.epoch.set(term.epoch)
+        poller = self._poller(term, writer, metrics)
+        try:
+            await poller.begin()
+            async for elapsed_seconds in ticks(self._settings.poll_seconds, self._stopping):
+                await poller.tick(elapsed_seconds)
+        except Deposed as error:
+            _log.warning("another producer polls now: standing by", reason=str(error), epoch=term.epoch)
+        finally:
+            self.is_polling = False
+            metrics.leader.set(0)
+
     async def _start_admin_server(self, stack: AsyncExitStack, registry: CollectorRegistry) -> None:
         health = Health()
-        health.add_readiness("state", self._state_fault)
+        health.add_readiness("group", self._start_fault)
         host = self._settings.admin_host
         port = await stack.enter_async_context(admin_server(health, registry, host, self._settings.admin_port))
         _log.info("listening", host=host, port=port)
 
-    async def _state_fault(self) -> str | None:
-        return None if self.is_ready else "the producer's state has not been read yet"
+    async def _start_fault(self) -> str | None:
+        """A standby is as ready as a leader."""
+        return None if self.is_ready else "the producer has not joined its group yet"
 
     async def _check_topics(self) -> None:
         specs = topic_specs(self._settings.topic_partitions)
@@ -110,27 +134,28 @@ class _Producer:
             self._settings.kafka_bootstrap_servers, [spec for spec in specs if spec.name in {RAW, PRODUCER_STATE}]
         )
 
-    async def _read_state(self, writer: KafkaWriter) -> ProducerState:
-        log = KafkaStateLog(self._settings.kafka_bootstrap_servers, writer)
-        state = ProducerState(log, await self._until_kafka_allows(log.read))
-        for query in self._queries:
-            await state.follow(query, _now_ms())
-        return state
-
-    def _poller(self, state: ProducerState, writer: KafkaWriter, metrics: ProducerMetrics) -> Poller:
+    def _poller(self, term: Term, writer: KafkaWriter, metrics: ProducerMetrics) -> Poller:
         settings = self._settings
-        key = settings.youtube_api_key
+        state = ProducerState(term, term.values)
         limits = {SEARCH_BUCKET: settings.search_calls_per_day, UNITS_BUCKET: settings.units_per_day}
         return Poller(
-            queries=self._queries,
-            overlap_seconds=settings.overlap_seconds,
-            backfill_seconds=settings.backfill_seconds,
-            client=YouTubeClient(
-                key.get_secret_value() if key else "", settings.youtube_api_endpoint, settings.youtube_timeout_seconds
+            following=Following(
+                queries=self._queries,
+                poll_seconds=settings.poll_seconds,
+                overlap_seconds=settings.overlap_seconds,
+                sweep_seconds=settings.sweep_seconds,
+                backfill_seconds=settings.backfill_seconds,
+                search_calls_per_day=settings.search_calls_per_day,
+                keep_all_uploads=settings.keep_all_uploads,
             ),
+            client=YouTubeClient(
+                youtube_keys(settings), settings.youtube_api_endpoint, settings.youtube_timeout_seconds
+            ),
+            calls=Calls(lease=term, ledger=QuotaLedger(limits, state), metrics=metrics, now_ms=_now_ms),
+            lease=term,
             publisher=Publisher(writer, metrics),
             state=state,
-            ledger=QuotaLedger(limits, state),
+            operator_changes=term.operator_changes,
             metrics=metrics,
             now_ms=_now_ms,
             stopping=self._stopping.is_set,

@@ -1,4 +1,4 @@
-"""Which stretch of time a search asks for, and how it is cut when YouTube does not list all of it.
+"""A stretch of time that a search asks for, and how it is cut when YouTube does not list all of it.
 
 Bounds are inclusive at both ends, as the API's are, and in ms since 1970. A cut falls between two whole seconds, the
 finest publish time that the API shows, so that no moment is left out and no video is asked for twice.
@@ -17,15 +17,10 @@ class Window(msgspec.Struct, frozen=True):
     after_ms: int
     before_ms: int
 
-
-def decide_window(covered_until_ms: int | None, now_ms: int, *, overlap_seconds: int, backfill_seconds: int) -> Window:
-    """The window of a query's next pass.
-
-    A watermark that lies ahead of the clock counts as now: it was written by a clock that was wrong.
-    """
-    if covered_until_ms is None:
-        return Window(now_ms - backfill_seconds * SECOND_MS, now_ms)
-    return Window(min(covered_until_ms, now_ms) - overlap_seconds * SECOND_MS, now_ms)
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return (self.before_ms - self.after_ms + 1) / SECOND_MS
 
 
 def split(window: Window) -> tuple[Window, Window] | None:

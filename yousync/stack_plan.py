@@ -19,7 +19,7 @@ _SIMULATED: Final[dict[str, object]] = {
     "overlap_seconds": 30,
     "backfill_seconds": 2_592_000,
     "search_calls_per_day": GENEROUS_CALLS,
-    "units_per_day": GENEROUS_CALLS,
+    "units_per_day": 500_000,  # five a second: enough for every video, and the machine is not busy with looks
     "simulator_search_calls_per_day": GENEROUS_CALLS,
     "simulator_units_per_day": GENEROUS_CALLS,
     "simulator_indexing_delay_seconds": 2,

@@ -24,7 +24,22 @@ from contract.events import (
     read_video_headers,
     video_headers,
 )
-from contract.producer_state import FollowedQuery, Ledger, Watermark
+from contract.producer_state import (
+    FollowedChannel,
+    FollowedQuery,
+    FollowedVideo,
+    Leader,
+    Ledger,
+    PurgeRequest,
+    Stretch,
+    Watermark,
+    channel_key,
+    ledger_key,
+    purge_key,
+    query_key,
+    video_key,
+    watermark_key,
+)
 from contract.read_model import sort_key
 from contract.settings import Settings, load_settings, shown_value
 from contract.times import format_millis, format_seconds, parse_rfc3339_ms
@@ -190,10 +205,79 @@ def test_sort_keys_order_by_time_then_id_and_are_unique(published: list[tuple[in
     assert len({sort_key(*video) for video in published}) == len(published)
 
 
-@given(moments.map(format_millis), st.booleans(), counts)
-def test_the_producers_state_round_trips(time: str, enabled: bool, used: int) -> None:
-    for value in (Watermark(time), Ledger(used), FollowedQuery(time, enabled)):
-        assert msgspec.json.decode(msgspec.json.encode(value), type=type(value)) == value
+times = moments.map(format_millis)
+amounts = st.floats(0, 1e9)
+producer_values = st.one_of(
+    st.builds(Leader, epoch=counts, id=st.text(), since=times),
+    st.builds(
+        Watermark,
+        covered_until=times,
+        completed_at=st.none() | times,
+        swept_at=st.none() | times,
+        stretches=st.lists(st.builds(Stretch, times, times, st.sampled_from(["missed", "sweep"])), max_size=4).map(
+            tuple
+        ),
+        videos_per_day=st.none() | amounts,
+    ),
+    st.builds(Ledger, used=counts),
+    st.builds(
+        FollowedQuery,
+        followed_since=times,
+        enabled=st.booleans(),
+        origin=st.sampled_from(["settings", "command"]),
+        refused=st.none() | st.text(),
+    ),
+    st.builds(
+        FollowedChannel,
+        found_at=times,
+        looked_at=st.none() | times,
+        uploads=amounts,
+        days=amounts,
+        missing=st.booleans(),
+    ),
+    st.builds(
+        FollowedVideo,
+        first_seen_at=times,
+        fetched_at=times,
+        queries=st.lists(st.text(), max_size=3).map(tuple),
+        completed=st.booleans(),
+        live=st.sampled_from(["none", "upcoming", "live"]),
+        missing_since=st.none() | times,
+        gone_at=st.none() | times,
+    ),
+    st.builds(PurgeRequest, requested_at=times, query=st.none() | st.text(), not_fetched_since=st.none() | times),
+)
+
+
+@given(producer_values)
+def test_the_producers_state_round_trips(value: msgspec.Struct) -> None:
+    assert msgspec.json.decode(msgspec.json.encode(value), type=type(value)) == value
+
+
+@given(producer_values, st.dictionaries(st.text(st.characters(categories=["Lu"]), min_size=1), json_values))
+def test_what_a_later_version_adds_to_the_producers_state_is_passed_over(
+    value: msgspec.Struct, extra: dict[str, object]
+) -> None:
+    fields = msgspec.json.decode(msgspec.json.encode(value))
+
+    assert msgspec.json.decode(msgspec.json.encode({**extra, **fields}), type=type(value)) == value
+
+
+@given(st.integers(max_value=-1) | st.none() | st.text() | st.floats(0.1, 0.9))
+def test_a_ledger_that_cannot_be_true_is_refused(used: object) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        msgspec.json.decode(msgspec.json.encode({"used": used}), type=Ledger)
+
+
+state_names = st.text(st.characters(codec="utf-8"), min_size=1)
+
+
+@given(state_names, state_names)
+def test_no_two_names_share_a_key_of_the_producers_state(one: str, other: str) -> None:
+    makers = (watermark_key, query_key, channel_key, video_key, purge_key, lambda name: ledger_key(name, "2026-06-01"))
+    keys = [make(name) for make in makers for name in {one, other}]
+
+    assert len(set(keys)) == len(keys)
 
 
 words = st.text(st.characters(categories=["L", "N", "P", "S"], exclude_characters=";"), min_size=1, max_size=20)

@@ -1,7 +1,6 @@
 """What the producer asks of Kafka: the same laws for the fakes that its tests use and for the real thing.
 
-Two edges: the writer (returns when records are durable, hands back what is too large) and the state log (last value
-of each key, read whole).
+The writer returns when records are durable, and hands back what is too large.
 """
 
 import asyncio
@@ -19,46 +18,38 @@ from ops.kafka_topics import create_missing_topics
 from producer.kafka_record import KafkaRecord
 from producer.kafka_writer import KafkaWriter
 from producer.publisher import RecordWriter
-from producer.state import KafkaStateLog, ProducerState, StateLog
 from tests.conftest import Servers
-from tests.fakes.producer_edges import MemoryStateLog, MemoryWriter
+from tests.fakes.producer_edges import MemoryWriter
 
 PARTITIONS = 4
 
 
 @dataclass
 class Edges:
-    """One pair to test: a writer with its topic, a way to see what is in it, and a log that can be opened again."""
+    """A writer to test with its topic, and a way to see what is in it."""
 
     writer: RecordWriter
     topic: str
     stored: Callable[[], "asyncio.Future[list[KafkaRecord]] | asyncio.Task[list[KafkaRecord]]"]
-    open_log: Callable[[], StateLog]
 
 
 @pytest.fixture(params=["fake", "kafka"])
 async def edges(request: pytest.FixtureRequest) -> AsyncIterator[Edges]:
     if request.param == "fake":
-        writer, log = MemoryWriter(), MemoryStateLog()
+        writer = MemoryWriter()
 
         async def stored() -> list[KafkaRecord]:
             return writer.records
 
-        yield Edges(writer, "raw", lambda: asyncio.ensure_future(stored()), lambda: log)
+        yield Edges(writer, "raw", lambda: asyncio.ensure_future(stored()))
         return
     servers: Servers = request.getfixturevalue("servers")
     bootstrap, name = servers.kafka_bootstrap, f"producer-edges-{uuid.uuid4().hex}"
     raw = TopicSpec(f"{name}-raw", PARTITIONS, {"max.message.bytes": str(RAW_MAX_BYTES)})
-    state = TopicSpec(f"{name}-state", 1, {"cleanup.policy": "compact"})
-    await create_missing_topics(bootstrap, [raw, state], 1)
+    await create_missing_topics(bootstrap, [raw], 1)
     kafka = KafkaWriter(bootstrap)
     try:
-        yield Edges(
-            kafka,
-            raw.name,
-            lambda: asyncio.ensure_future(read_topic(bootstrap, raw.name)),
-            lambda: KafkaStateLog(bootstrap, kafka, state.name),
-        )
+        yield Edges(kafka, raw.name, lambda: asyncio.ensure_future(read_topic(bootstrap, raw.name)))
     finally:
         await kafka.close()
 
@@ -84,7 +75,7 @@ async def read_topic(bootstrap: str, topic: str) -> list[KafkaRecord]:
         await consumer.stop()
 
 
-def record(topic: str, number: int, value: bytes = b"{}") -> KafkaRecord:
+def record(topic: str, number: int, value: bytes | None = b"{}") -> KafkaRecord:
     return KafkaRecord(topic, f"vid{number:08d}".encode(), value, (("ce_id", str(number).encode()), ("empty", b"")))
 
 
@@ -119,28 +110,12 @@ async def test_the_records_of_a_key_keep_their_order(edges: Edges) -> None:
     assert [b"%d" % number for number in range(20)] == [each.value for each in await edges.stored()]
 
 
-async def test_a_new_log_is_empty(edges: Edges) -> None:
-    assert await edges.open_log().read() == {}
+async def test_a_record_without_a_value_is_there(edges: Edges) -> None:
+    await edges.writer.write([record(edges.topic, 1), record(edges.topic, 1, None)])
+    assert [each.value for each in await edges.stored()] == [b"{}", None]
 
 
-async def test_a_log_gives_the_last_value_of_each_key(edges: Edges) -> None:
-    log = edges.open_log()
-    for number in range(30):
-        await log.append(f"watermark/té {number % 3}".encode(), b"%d" % number)
-    assert await edges.open_log().read() == {
-        "watermark/té 0".encode(): b"27",
-        "watermark/té 1".encode(): b"28",
-        "watermark/té 2".encode(): b"29",
-    }
-
-
-async def test_state_is_read_again_as_it_was_written(edges: Edges) -> None:
-    state = ProducerState(edges.open_log(), await edges.open_log().read())
-    await state.follow("tea", 1_780_000_000_000)
-    for used in range(1, 8):
-        await state.set_used("search", "2026-06-01", used)
-    await state.move_watermark("tea", 1_780_000_000_123)
-
-    again = ProducerState(edges.open_log(), await edges.open_log().read())
-    assert again.used("search", "2026-06-01") == 7
-    assert again.covered_until_ms("tea") == 1_780_000_000_123
+async def test_callers_at_the_same_time_wait_for_one_another(edges: Edges) -> None:
+    numbers = range(20)
+    await asyncio.gather(*(edges.writer.write([record(edges.topic, number)]) for number in numbers))
+    assert sorted(each.key for each in await edges.stored()) == [record(edges.topic, number).key for number in numbers]

@@ -32,7 +32,7 @@ KNOWN = {
     "curl": "curl -s 'http://127.0.0.1:8080/v1/videos?page=1&limit=1'",
     "status": ".venv/bin/yousync status",
     "catalogue": 'make up ARGS="--catalogue talks.jsonl.gz --rate 100"',
-    "youtube": "YOUTUBE_API_KEY=… YOUSYNC_QUERIES='tea;coffee' make up",
+    "youtube": "YOUTUBE_API_KEY=YOUR_KEY YOUSYNC_QUERIES='tea;coffee' make up",
     "test": "make test",
 }
 

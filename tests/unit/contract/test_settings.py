@@ -11,9 +11,11 @@ from contract.settings import (
     SettingsError,
     environment_name,
     load_settings,
+    normal_query,
     require_for_polling,
     secret_values,
     shown_value,
+    youtube_keys,
 )
 
 KEY = "AIza" + "x" * 35
@@ -110,6 +112,18 @@ def test_queries_are_separated_by_newline_or_semicolon(text: str, queries: tuple
 
 
 @pytest.mark.parametrize(
+    ("text", "fault"),
+    [("", "words"), (" \t ", "words"), ("a;b", "more than one"), ("a\nb", "more than one"), ("t" * 201, "longer")],
+)
+def test_one_query_is_not_none_not_two_and_not_endless(text: str, fault: str) -> None:
+    assert normal_query(" green\t tea \n") == "green tea"
+    assert normal_query("t" * 200) == "t" * 200
+
+    with pytest.raises(ValueError, match=fault):
+        normal_query(text)
+
+
+@pytest.mark.parametrize(
     ("uri", "shown"),
     [
         ("mongodb://127.0.0.1:27017", "mongodb://127.0.0.1:27017"),
@@ -180,6 +194,62 @@ def test_what_a_driver_takes_is_taken_and_its_password_known(uri: str, secrets: 
 
 def test_the_key_is_a_secret() -> None:
     assert secret_values(load_settings(youtube_api_key=KEY)) == (KEY,)
+
+
+@pytest.mark.parametrize(
+    ("given", "keys"),
+    [
+        ("a", ("a",)),
+        ("a,b", ("a", "b")),
+        (" b , a;b\nc\n,", ("b", "a", "c")),
+    ],
+)
+def test_several_keys_of_one_project_are_taken_in_the_order_given(given: str, keys: tuple[str, ...]) -> None:
+    settings = load_settings(youtube_api_key=given)
+    assert youtube_keys(settings) == keys
+    assert secret_values(settings) == keys, "each of them is a secret"
+    assert shown_value(settings, "youtube_api_key") == "***"
+
+
+@pytest.mark.parametrize("given", [",", " ;\n"])
+def test_separators_alone_are_no_key(given: str) -> None:
+    settings = load_settings(youtube_api_key=given, queries="tea")
+    assert youtube_keys(settings) == ()
+    with pytest.raises(SettingsError, match="YOUTUBE_API_KEY"):
+        require_for_polling(settings)
+
+
+@pytest.mark.parametrize("wrong", ["hidden key", "hidden\tkey", "hiddené", "good,hidden\x00"])
+def test_what_can_be_no_key_is_refused_without_showing_it(wrong: str) -> None:
+    with pytest.raises(SettingsError, match=r"YOUTUBE_API_KEY: key [12]") as refused:
+        load_settings(youtube_api_key=wrong)
+    assert "hidden" not in str(refused.value)
+
+
+def test_a_query_that_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes of the environment that are not UTF-8 become lone surrogates, which no topic can hold."""
+    monkeypatch.setenv("YOUSYNC_QUERIES", "tea;t\udcff")
+    with pytest.raises(SettingsError, match=r"YOUSYNC_QUERIES: .*not text in UTF-8"):
+        load_settings()
+
+
+def test_a_sweep_reaches_back_two_days_unless_it_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().sweep_seconds == 2 * 86_400
+    monkeypatch.setenv("YOUSYNC_SWEEP_SECONDS", "0")
+    assert load_settings().sweep_seconds == 0
+    for wrong in ("-1", "2592001", "soon"):
+        monkeypatch.setenv("YOUSYNC_SWEEP_SECONDS", wrong)
+        with pytest.raises(SettingsError, match="YOUSYNC_SWEEP_SECONDS"):
+            load_settings()
+
+
+def test_only_matching_uploads_are_kept_unless_all_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not load_settings().keep_all_uploads
+    monkeypatch.setenv("YOUSYNC_KEEP_ALL_UPLOADS", "true")
+    assert load_settings().keep_all_uploads
+    monkeypatch.setenv("YOUSYNC_KEEP_ALL_UPLOADS", "perhaps")
+    with pytest.raises(SettingsError, match="YOUSYNC_KEEP_ALL_UPLOADS"):
+        load_settings()
 
 
 def test_polling_needs_a_key_and_queries_and_says_so_at_once() -> None:

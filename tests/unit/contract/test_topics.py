@@ -4,6 +4,7 @@ from contract.topics import (
     CHANGELOG,
     DAY_MS,
     DEAD_LETTER,
+    HOUR_MS,
     PRODUCER_STATE,
     RAW,
     VIDEOS,
@@ -26,6 +27,14 @@ def test_api_data_is_kept_less_than_thirty_days_and_states_are_compacted() -> No
     for topic in (VIDEOS, PRODUCER_STATE, CHANGELOG):
         assert config[topic]["cleanup.policy"] == "compact"
         assert "retention.ms" not in config[topic]
+
+
+def test_the_leader_has_time_to_repair_before_its_state_is_cleaned() -> None:
+    config = next(spec.config for spec in topic_specs(4) if spec.name == PRODUCER_STATE)
+
+    assert int(config["min.compaction.lag.ms"]) >= HOUR_MS
+    # A late record's own time may lie far back: only the broker's clock says how old it is in the log.
+    assert config["message.timestamp.type"] == "LogAppendTime"
 
 
 def test_a_dead_letter_holds_the_largest_raw_record_and_what_is_said_of_it() -> None:

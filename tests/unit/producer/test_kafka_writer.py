@@ -77,6 +77,14 @@ async def test_a_client_that_takes_no_more_is_replaced(monkeypatch: pytest.Monke
     assert [client.stopped for client in stage.clients] == [True, True, False]
 
 
+async def test_callers_at_the_same_time_share_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, [None, OutOfOrderSequenceNumber()], [])
+    writer = KafkaWriter("nowhere:1")
+    await asyncio.gather(*(writer.write([record]) for record in stage.records))
+    assert stage.taken == [b"0", b"1", b"2", b"3"]
+    assert [client.stopped for client in stage.clients] == [True, False]
+
+
 async def test_a_full_buffer_is_waited_for_with_the_same_client(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(monkeypatch, [None, KafkaTimeoutError(), KafkaTimeoutError()])
     assert await stage.write() == []

@@ -13,9 +13,22 @@ from ops.kafka_topics import TopicsError
 from simulator.faults import parse_faults
 from yousync import cli
 from yousync.cli import app
-from yousync.local.server import LocalStackError
+from yousync.local.server import LocalStackError, free_port
 
-COMMANDS = ("up", "producer", "processor", "api", "simulator", "topics", "status", "tail", "config")
+COMMANDS = (
+    "up",
+    "producer",
+    "processor",
+    "api",
+    "simulator",
+    "topics",
+    "status",
+    "tail",
+    "config",
+    "queries",
+    "quota",
+    "purge",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -32,11 +45,11 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return int(ended.value.code or 0)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "queries list", "queries add", "queries remove"])
 def test_every_command_helps_with_examples(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, command, "--help") == 0
+    assert run(monkeypatch, *command.split(), "--help") == 0
 
     help_text = capsys.readouterr().out
     assert f"Usage: yousync {command}" in help_text
@@ -49,7 +62,18 @@ def test_the_version_is_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize(
-    "arguments", [("no-such-command",), ("tail",), ("tail", "raw", "--limit", "0"), ("up", "--what")]
+    "arguments",
+    [
+        ("no-such-command",),
+        ("tail",),
+        ("tail", "raw", "--limit", "0"),
+        ("up", "--what"),
+        ("queries", "add"),
+        ("queries", "add", "tea", " "),
+        ("queries", "remove", "tea;coffee"),
+        ("purge",),
+        ("purge", "--older-than", "3h"),
+    ],
 )
 def test_wrong_usage_exits_with_2(
     arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -126,7 +150,13 @@ def test_config_masks_secrets_and_says_where_values_come_from(
 
 
 def _examples() -> list[str]:
-    commands = [*app.registered_commands, app.registered_callback]
+    groups = [group.typer_instance for group in app.registered_groups if group.typer_instance]
+    commands = [
+        *app.registered_commands,
+        app.registered_callback,
+        *app.registered_groups,
+        *(command for group in groups for command in group.registered_commands),
+    ]
     return sorted({line.strip() for one in commands if one for line in str(one.epilog).splitlines()[2:]})
 
 
@@ -142,11 +172,34 @@ def test_an_example_can_be_typed_as_it_stands(example: str, monkeypatch: pytest.
         name, _, value = assignment.partition("=")
         assert name in {environment_name(field) for field in Settings.model_fields}
         monkeypatch.setenv(name, value)
-    group = get_command(app)
-    assert isinstance(group, TyperGroup)
-    with group.make_context("yousync", words[program + 1 :]) as context:
-        _, command, arguments = group.resolve_command(context, [*context._protected_args, *context.args])
-    assert command
-    command.make_context(words[program + 1], arguments)
+    command, arguments = get_command(app), words[program + 1 :]
+    while isinstance(command, TyperGroup):
+        with command.make_context("yousync", arguments) as context:
+            _, subcommand, arguments = command.resolve_command(context, [*context._protected_args, *context.args])
+        assert subcommand
+        command = subcommand
+    command.make_context("yousync", arguments)
 
     parse_faults(load_settings().simulator_faults)
+
+
+def test_a_wrong_age_or_query_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "purge", "--older-than", "30") == 2
+    assert "'--older-than': '30' is not a number of days or hours" in capsys.readouterr().err
+
+    assert run(monkeypatch, "queries", "add", "t" * 201) == 2
+    assert "is longer than 200 characters" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("queries", "list"), ("queries", "add", "tea"), ("quota",), ("purge", "--older-than", "30d", "--yes")]
+)
+def test_a_kafka_that_is_not_there_is_one_sentence(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_port()}")
+    monkeypatch.setattr("ops.logging.configure_logging", lambda *_, **__: None)
+
+    assert run(monkeypatch, *arguments) == 1
+
+    assert capsys.readouterr().err.startswith("Kafka does not answer: ")
