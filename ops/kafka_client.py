@@ -3,6 +3,9 @@
 import asyncio
 from typing import Any, Final
 
+RETRY_BACKOFF_MS: Final = 500
+"""How long a client waits before it asks brokers again that did not answer."""
+
 _METADATA_PAUSE_SECONDS: Final = 0.25
 
 

@@ -5,7 +5,12 @@ from typing import Final
 import msgspec
 
 FIRST_PAUSE_MS: Final = 2_000
-LONGEST_PAUSE_MS: Final = 900_000
+LONGEST_PAUSE_MS: Final = 3_600_000
+SPARE_PAUSE_MS: Final = 900_000
+"""The longest pause of the calls of which there are plenty; when they succeed again, so may the others."""
+
+OUTAGE_FAILURES: Final = 3
+"""So many failures in a row look like an outage."""
 
 
 class Backoff(msgspec.Struct, frozen=True):
@@ -15,9 +20,9 @@ class Backoff(msgspec.Struct, frozen=True):
     until_ms: int = 0
 
 
-def after_failure(backoff: Backoff, now_ms: int, jitter: float) -> Backoff:
+def after_failure(backoff: Backoff, now_ms: int, jitter: float, longest_ms: int = LONGEST_PAUSE_MS) -> Backoff:
     """The pause after one more failure; `jitter` between 0 and 1 takes up to half of it away."""
-    pause_ms = min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS << min(backoff.failures, 20))
+    pause_ms = min(longest_ms, FIRST_PAUSE_MS << min(backoff.failures, 20))
     return Backoff(backoff.failures + 1, now_ms + round(pause_ms * (1 - jitter / 2)))
 
 

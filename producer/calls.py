@@ -13,7 +13,7 @@ from contract.times import next_pacific_midnight_ms, pacific_date
 from ops.logging import get_logger
 from ops.metrics import ProducerMetrics
 from producer import pacing
-from producer.backoff import Backoff, after_failure
+from producer.backoff import LONGEST_PAUSE_MS, OUTAGE_FAILURES, SPARE_PAUSE_MS, Backoff, after_failure
 from producer.error_policy import NotFound, QuotaExhausted, YouTubeError, YouTubeUnavailable
 from producer.planner import Budgets
 from producer.quota import QuotaLedger
@@ -111,6 +111,8 @@ class Calls:
         except YouTubeError as error:
             await self._note_failure(call, bucket, called_at_ms, error)
             raise
+        if bucket == UNITS_BUCKET and self._backoffs[bucket].failures >= OUTAGE_FAILURES:
+            self._backoffs[SEARCH_BUCKET] = Backoff()  # the outage is over: searches need not find out for themselves
         self._backoffs[bucket] = Backoff()
         self._metrics.calls.labels(call, "ok").inc()
         return answer
@@ -126,7 +128,8 @@ class Calls:
             await self._ledger.mark_used_up(bucket, called_at_ms)
             if self._ledger.left(bucket, now_ms) == 0:
                 return
-        self._backoffs[bucket] = after_failure(self._backoffs[bucket], now_ms, self._jitter())
+        longest_ms = SPARE_PAUSE_MS if bucket == UNITS_BUCKET else LONGEST_PAUSE_MS
+        self._backoffs[bucket] = after_failure(self._backoffs[bucket], now_ms, self._jitter(), longest_ms)
 
     def show(self) -> None:
         """Show operators what is left."""

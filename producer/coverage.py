@@ -24,7 +24,7 @@ KEEP_MS: Final = 7 * DAY_MS
 """How long a missed stretch is tried for before it is given up as lost, at least (a longer backfill: as long)."""
 
 MAX_STRETCHES: Final = 400
-_SMOOTHING: Final = 0.5
+_MEMORY_DAYS: Final = 2.0
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -77,20 +77,26 @@ def decide_fresh_window(
     return FreshWindow(Window(cut_ms, now_ms), None if is_read else Window(begin_ms, cut_ms - 1))
 
 
-def reach_seconds(videos_per_day: float | None, *, calls_per_day: float, queries: int, page_items: int) -> float:
-    """How far one newest window may reach back, so that a round over all queries takes about half a day of calls.
+def reach_seconds(videos_per_day: float, *, calls_per_day: float, page_items: int) -> float:
+    """How far any newest window may reach back, so that a round over all queries takes half a day of calls.
 
-    Between an hour and a day; a day as long as it is not known how much there is.
+    `videos_per_day` is what all queries find together: one reach for all, so that what cannot be read is the same
+    part of each. Between an hour and a day.
     """
-    if not videos_per_day:
-        return DAY_MS / SECOND_MS
-    items = pages_per_pass(calls_per_day, queries) * page_items
-    return min(max(items / videos_per_day, 1 / 24), 1.0) * DAY_MS / SECOND_MS
+    days = calls_per_day / 2 * page_items / max(videos_per_day, 1.0)
+    return min(max(days, 1 / 24), 1.0) * DAY_MS / SECOND_MS
 
 
-def pages_per_pass(calls_per_day: float, queries: int) -> int:
-    """Half of a query's share of a day's calls; one at least."""
-    return max(1, int(calls_per_day / max(1, queries) / 2))
+def pages_per_pass(
+    videos_per_day: float | None, window: Window, *, calls_per_day: float, queries: int, page_items: int
+) -> int:
+    """After how many pages a pass leaves the rest for later, so that no query holds up the others.
+
+    Twice what its window is expected to hold; half a query's share of a day's calls as long as that is not known.
+    """
+    if videos_per_day is None:
+        return max(2, int(calls_per_day / max(1, queries) / 2))
+    return 2 + int(2 * videos_per_day * window.seconds / 86_400 / page_items)
 
 
 def complete_fresh(
@@ -186,5 +192,6 @@ def _parts(gap: Window) -> Iterable[Stretch]:
 def _smoothed(before: float | None, items: int, read_ms: int) -> float | None:
     if read_ms < SECOND_MS:
         return before  # too little to tell
-    seen = items * DAY_MS / read_ms
-    return seen if before is None else before + _SMOOTHING * (seen - before)
+    days = read_ms / DAY_MS
+    # A short stretch says little: there are busy hours and quiet ones.
+    return items / days if before is None else before + days / (days + _MEMORY_DAYS) * (items / days - before)

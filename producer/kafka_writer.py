@@ -19,14 +19,13 @@ from aiokafka.errors import (
 )
 
 from contract.topics import RAW_MAX_BYTES
-from ops.kafka_client import pace_metadata_requests
+from ops.kafka_client import RETRY_BACKOFF_MS, pace_metadata_requests
 from ops.kafka_topics import wait_for_kafka
 from ops.logging import get_logger
 from producer.kafka_record import KafkaRecord
 
 _LINGER_MS: Final = 5
 _BATCH_BYTES: Final = 256 << 10
-_RETRY_BACKOFF_MS: Final = 500
 _PAUSE_SECONDS: Final = 1.0
 _REMIND_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 5.0
@@ -106,7 +105,7 @@ def _new_producer(bootstrap: str) -> AIOKafkaProducer:
         linger_ms=_LINGER_MS,
         max_batch_size=_BATCH_BYTES,
         max_request_size=RAW_MAX_BYTES,
-        retry_backoff_ms=_RETRY_BACKOFF_MS,
+        retry_backoff_ms=RETRY_BACKOFF_MS,
     )
 
 

@@ -72,7 +72,7 @@ class Keeper:
         new = [kept for kept in result.kept if kept.is_new]
         fetched = self._metrics.items_fetched
         fetched.labels(call, "new").inc(len(new))
-        fetched.labels(call, "duplicate").inc(len(result.kept) - len(new) + result.unchanged + len(result.recheck))
+        fetched.labels(call, "duplicate").inc(len(result.kept) - len(new) + len(result.recheck))
         fetched.labels(call, "unmatched").inc(result.unmatched)
         for kept in new:
             if kept.seen.published_ms is not None:

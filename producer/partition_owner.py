@@ -14,7 +14,7 @@ from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from aiokafka.errors import KafkaError
 
-from ops.kafka_client import pace_metadata_requests
+from ops.kafka_client import RETRY_BACKOFF_MS, pace_metadata_requests
 from ops.kafka_lease import HeartbeatWatch
 from ops.kafka_topics import wait_for_kafka
 from ops.logging import get_logger
@@ -173,6 +173,7 @@ class PartitionOwner(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokaf
             group_id=self._group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            retry_backoff_ms=RETRY_BACKOFF_MS,
             session_timeout_ms=session_ms,
             heartbeat_interval_ms=min(session_ms // _HEARTBEATS_PER_SESSION, _HEARTBEAT_MS),
             max_poll_interval_ms=_NEVER_MS,  # nothing is ever polled

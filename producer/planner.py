@@ -27,6 +27,12 @@ from producer.windows import Window
 DEFER_MS: Final = 3_600_000
 """A stretch that YouTube does not show now is asked for again so much later."""
 
+TURNS_MISSED: Final = 2
+TURNS_SWEEP: Final = 1
+"""Searches of stretches to each of the newest while there are any: what was missed is late already."""
+
+MOST_OWED: Final = 20
+
 MIN_LOOK_SECONDS: Final = 10.0
 """A channel is not looked at more often, whatever the budget."""
 
@@ -72,14 +78,17 @@ class UploadsPage(msgspec.Struct, frozen=True):
 
 @dataclass
 class Known:
-    """Everything that a decision looks at, apart from time and budgets."""
+    """Everything that a decision looks at, apart from time and budgets.
+
+    `owed`: searches that stretches may make before the newest have another.
+    """
 
     queries: dict[str, QueryPlan]
     agenda: VideoAgenda
     ranking: ChannelRanking
     matcher: QueryMatcher
     uploads_page: UploadsPage | None = None
-    last_search: Literal["newest", "stretch"] = "stretch"
+    owed: int = 0
     last_unit: Literal["refresh", "other"] = "other"
 
 
@@ -153,12 +162,22 @@ def _decide_search(now_ms: int, budgets: Budgets, known: Known, poll_seconds: fl
     )
 
 
+def next_owed(known: Known, over: Literal["newest", "stretch"]) -> int:
+    """`owed` after a search: stretches have two calls to each of the newest while something is missed, else one."""
+    if over == "stretch":
+        return max(0, known.owed - 1)
+    plans = known.queries.values()
+    if any(_has_missed(plan) for plan in plans):
+        return min(known.owed + TURNS_MISSED, MOST_OWED)
+    return min(known.owed + TURNS_SWEEP, MOST_OWED) if any(_has_stretch(plan) for plan in plans) else 0
+
+
 def _decide_behind(budgets: Budgets, known: Known, newest: QueryPlan | None, behind: QueryPlan | None) -> Search | None:
-    """A stretch has its turn when the newest are not searched now, and a missed one after each call for the newest."""
+    """A stretch has its turns after the newest had theirs, and whenever the newest are not searched now."""
     if behind is None:
         return None
     is_under_way = newest is not None and _is_under_way(newest.newest)
-    takes_turn = _has_missed(behind) and known.last_search == "newest" and not is_under_way
+    takes_turn = known.owed > 0 and not is_under_way
     if not takes_turn and newest is not None and (budgets.newest_in_pace or is_under_way):
         return None
     account = _account(budgets, may_use_newest=takes_turn or newest is None)
@@ -199,7 +218,7 @@ def _next_newest(now_ms: int, plans: Iterable[QueryPlan], poll_seconds: float) -
 
 
 def _next_behind(now_ms: int, plans: Iterable[QueryPlan]) -> QueryPlan | None:
-    """As for the newest, over stretches: missed ones before sweeps."""
+    """As for the newest, over stretches: missed ones before sweeps, even before one under way."""
     candidates = [
         plan
         for plan in plans
@@ -207,11 +226,11 @@ def _next_behind(now_ms: int, plans: Iterable[QueryPlan]) -> QueryPlan | None:
         and plan.coverage is not None
         and plan.coverage.stretches
     ]
-    running = [plan for plan in candidates if _is_under_way(plan.behind)]
-    if running:
-        return min(running, key=lambda plan: plan.behind.began_ms if plan.behind else 0)
+    missed = [plan for plan in candidates if _has_missed(plan)]
     return min(
-        candidates, key=lambda plan: (not _has_missed(plan), _unless_ahead(plan.caught_up_ms, now_ms)), default=None
+        missed or candidates,
+        key=lambda plan: (not _is_under_way(plan.behind), _unless_ahead(plan.caught_up_ms, now_ms)),
+        default=None,
     )
 
 
@@ -222,6 +241,10 @@ def _is_under_way(running: RunningPass | None) -> bool:
 def _unless_ahead(moment_ms: int, now_ms: int) -> int:
     """A moment ahead of the clock was noted by a clock that was wrong: it must not hold a query up until then."""
     return moment_ms if moment_ms <= now_ms else 0
+
+
+def _has_stretch(plan: QueryPlan) -> bool:
+    return plan.coverage is not None and bool(plan.coverage.stretches)
 
 
 def _has_missed(plan: QueryPlan) -> bool:

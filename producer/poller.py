@@ -24,6 +24,7 @@ from producer.searching import SearchClient, Searching
 from producer.state import Entry, ProducerState
 from producer.upload_looks import UploadLooks, UploadsClient
 
+_SHOW_EVERY_MS: Final = 10_000
 _DAY_SECONDS: Final = 86_400
 
 _log = get_logger(__name__)
@@ -68,6 +69,7 @@ class Poller:
         self._purging: Final = Purging(state, self._keeper, self._known)
         self._told_overload_ms = 0
         self._told_wait = ""
+        self._shown_ms = 0
 
     async def begin(self) -> None:
         """Make the settings' queries known, and forget what is of no use any more."""
@@ -137,6 +139,9 @@ class Poller:
     def _show(self) -> None:
         self._calls.show()
         now_ms = self._now_ms()
+        if 0 <= now_ms - self._shown_ms < _SHOW_EVERY_MS:
+            return
+        self._shown_ms = now_ms
         self._metrics.known.labels("videos").set(len(self._state.videos))
         self._metrics.known.labels("channels").set(len(self._state.channels))
         oldest_ms = self._known.agenda.oldest_fetched_ms()

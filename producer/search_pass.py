@@ -70,6 +70,8 @@ class SearchPass:
         self._chain_pages = 0
         self._tokens: set[str] = set()
         self._chain_bottom_ms: int | None = None
+        self._chain_is_flooded = False
+        self._chain_is_in_order = True
 
     def next_request(self) -> SearchRequest | None:
         """The next call to make; None when the pass is complete."""
@@ -87,12 +89,17 @@ class SearchPass:
         self.outside += place.older + place.newer
         self._chain_pages += 1
         if place.bottom_ms is not None:
+            self._chain_is_in_order = self._chain_is_in_order and place.in_order and self._is_below(place.bottom_ms)
             self._chain_bottom_ms = place.bottom_ms
         token = answer.next_page_token
         if token in self._tokens:
             raise InvalidPageToken("the answer names a page token of its own chain again")
-        if place.dates_ignored:
+        self._chain_is_flooded = self._chain_is_flooded or place.is_above
+        if place.is_below:
             self._end_flooded_chain(place)
+            return
+        if self._chain_is_flooded:
+            self._go_down(token)
             return
         if self._chain_pages >= CAP_PAGES and self._split():
             return
@@ -117,14 +124,25 @@ class SearchPass:
         self.unread += self._open
         self._open = []
 
+    def _is_below(self, bottom_ms: int) -> bool:
+        return self._chain_bottom_ms is None or bottom_ms <= self._chain_bottom_ms
+
     def _begin_chain(self) -> None:
         self._page_token = None
         self._chain_pages = 0
         self._tokens = set()
         self._chain_bottom_ms = None
+        self._chain_is_flooded = False
+        self._chain_is_in_order = True
 
     def _split(self) -> bool:
-        halves = split(self._open[-1])
+        """Cut what the chain has not shown in halves, each with a cap of its own.
+
+        In date order that is what is older than it got to; so nothing is read twice. Otherwise it is all of the window;
+        so also where the chain did not get out of the window's last second, which then holds more than is listed.
+        """
+        below = self._below_chain() if self._chain_is_in_order else None
+        halves = split(below or self._open[-1])
         if halves is None:
             return False
         self._open[-1:] = halves  # the newer half is on top: what is fresh comes first
@@ -137,21 +155,35 @@ class SearchPass:
 
         So where a full page has no next one (YouTube may have left its token blank), and where a pass ends early.
         """
-        window, bottom_ms = self._open[-1], self._chain_bottom_ms
-        if bottom_ms is None:
-            return False
-        rest = Window(window.after_ms, bottom_ms // SECOND_MS * SECOND_MS + SECOND_MS - 1)
-        if rest.before_ms >= window.before_ms or rest.before_ms <= window.after_ms:
+        rest = self._below_chain()
+        if rest is None:
             return False
         self._open[-1] = rest
         self._begin_chain()
         return True
 
+    def _below_chain(self) -> Window | None:
+        """What is older than the chain got to, the second of its last item included; None if that is all or nothing."""
+        window, bottom_ms = self._open[-1], self._chain_bottom_ms
+        if bottom_ms is None:
+            return None
+        rest = Window(window.after_ms, bottom_ms // SECOND_MS * SECOND_MS + SECOND_MS - 1)
+        return None if rest.before_ms >= window.before_ms or rest.before_ms <= window.after_ms else rest
+
     def _end_flooded_chain(self, place: "_Placed") -> None:
         """YouTube ignores the dates. In date order, a page that ends below the window has shown all of it."""
-        if place.in_order and place.older > TOLERATED_STRAYS:
+        if place.in_order:
             self._open.pop()
             self._begin_chain()
+        else:
+            self.is_reliable = False
+            self._open = []
+
+    def _go_down(self, token: str | None) -> None:
+        """YouTube ignores the dates, and the chain began above the window: read on until it comes to it."""
+        if token and self._chain_pages < MAX_PAGES:
+            self._page_token = token
+            self._tokens.add(token)
         else:
             self.is_reliable = False
             self._open = []
@@ -176,8 +208,14 @@ class _Placed(msgspec.Struct, frozen=True):
     in_order: bool
 
     @property
-    def dates_ignored(self) -> bool:
-        return self.older > TOLERATED_STRAYS or (self.newer > TOLERATED_STRAYS and not self.inside)
+    def is_below(self) -> bool:
+        """It goes below the window, which it would not if YouTube heeded the dates."""
+        return self.older > TOLERATED_STRAYS
+
+    @property
+    def is_above(self) -> bool:
+        """It lies above the window as a whole; what is published while a pass runs is only some of a page."""
+        return self.newer > TOLERATED_STRAYS and not self.inside
 
 
 def _placed(published_ms: Sequence[int | None], window: Window) -> _Placed:

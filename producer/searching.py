@@ -14,7 +14,7 @@ from producer import coverage
 from producer.calls import Account
 from producer.error_policy import BadQuery, InvalidPageToken, YouTubeError
 from producer.known import KnownChannel
-from producer.planner import DEFER_MS, QueryPlan, RunningPass, Search
+from producer.planner import DEFER_MS, QueryPlan, RunningPass, Search, next_owed
 from producer.polling import Polling
 from producer.raw_item import read_search
 from producer.search_pass import PAGE_ITEMS, SearchAnswer, SearchPass, SearchRequest
@@ -48,7 +48,7 @@ class Searching:
     async def read_page(self, decision: Search) -> None:
         plan = self._known.queries[decision.query]
         running = self._newest(plan) if decision.over == "newest" else self._behind(plan)
-        self._known.last_search = decision.over
+        self._known.owed = next_owed(self._known, decision.over)
         request = running.place.next_request()
         try:
             if request is not None:
@@ -81,30 +81,35 @@ class Searching:
             overlap_seconds=self._following.overlap_seconds,
             backfill_seconds=self._following.backfill_seconds,
             reach_seconds=coverage.reach_seconds(
-                known.videos_per_day if known else None,
+                sum((each.coverage.videos_per_day or 0.0) for each in self._known.queries.values() if each.coverage),
                 calls_per_day=self._following.search_calls_per_day,
-                queries=len(self._known.queries),
                 page_items=PAGE_ITEMS,
             ),
         )
         plan.polled_ms = now_ms
         place = SearchPass(plan.query, fresh.window)
-        plan.newest = RunningPass(place, self._page_limit(), now_ms, missed=fresh.missed)
+        plan.newest = RunningPass(place, self._page_limit(plan, fresh.window), now_ms, missed=fresh.missed)
         return plan.newest
 
     def _behind(self, plan: QueryPlan) -> RunningPass:
         """The query's pass over a stretch left from before, begun now if there is none under way."""
         stretch = coverage.next_stretch(plan.coverage) if plan.coverage else None
-        if plan.behind is None and stretch is not None:
+        if stretch is not None and (plan.behind is None or _yields(plan.behind, stretch)):
             plan.caught_up_ms = self._now_ms()
             place = SearchPass(plan.query, stretch.window)
-            plan.behind = RunningPass(place, self._page_limit(), plan.caught_up_ms, stretch=stretch)
+            plan.behind = RunningPass(place, self._page_limit(plan, stretch.window), plan.caught_up_ms, stretch=stretch)
         if plan.behind is None:
             raise LookupError(f"the query {plan.query!r} has no stretch to read")
         return plan.behind
 
-    def _page_limit(self) -> int:
-        return 2 * coverage.pages_per_pass(self._following.search_calls_per_day, len(self._known.queries))
+    def _page_limit(self, plan: QueryPlan, window: Window) -> int:
+        return coverage.pages_per_pass(
+            plan.coverage.videos_per_day if plan.coverage else None,
+            window,
+            calls_per_day=self._following.search_calls_per_day,
+            queries=len(self._known.queries),
+            page_items=PAGE_ITEMS,
+        )
 
     async def _read_page(self, running: RunningPass, request: SearchRequest, account: Account) -> None:
         page = await self._calls.make("search", account, lambda: self._client.search(request))
@@ -223,3 +228,8 @@ class Searching:
 
 def _bounds(window: Window) -> dict[str, str]:
     return {"published_after": format_millis(window.after_ms), "published_before": format_millis(window.before_ms)}
+
+
+def _yields(running: RunningPass, stretch: coverage.Stretch) -> bool:
+    """A sweep under way makes room for what was missed since it began; it is begun again later."""
+    return running.stretch is not None and running.stretch.kind == "sweep" and stretch.kind == "missed"

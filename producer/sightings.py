@@ -25,7 +25,6 @@ class Sorted(msgspec.Struct, frozen=True):
 
     kept: list[Kept]
     recheck: list[str]
-    unchanged: int
     unmatched: int
 
 
@@ -33,7 +32,7 @@ def sort_found(
     found: Iterable[Sighting], query: str, known: Mapping[str, KnownVideo], matcher: QueryMatcher, now_ms: int
 ) -> Sorted:
     """Of a search, everything is kept, repeats too: that the processors drop them is what they are for."""
-    result = Sorted([], [], 0, 0)
+    result = Sorted([], [], 0)
     for seen in found:
         before = known.get(seen.video_id)
         if before is not None and before.gone_ms is not None:
@@ -47,30 +46,26 @@ def sort_found(
 def sort_uploads(
     found: Iterable[Sighting],
     known: Mapping[str, KnownVideo],
-    versions: Mapping[str, str | int],
     matcher: QueryMatcher,
     now_ms: int,
     *,
     keep_all: bool,
 ) -> Sorted:
-    """Of a channel's uploads, what matches a followed query is kept, unless it was seen in this very version."""
+    """Of a channel's new and changed uploads, what is known or matches a followed query is kept."""
     kept: list[Kept] = []
     recheck: list[str] = []
-    unchanged = unmatched = 0
+    unmatched = 0
     for seen in found:
         before = known.get(seen.video_id)
         if before is not None and before.gone_ms is not None:
             recheck.append(seen.video_id)
-            continue
-        if before is not None and versions.get(seen.video_id) == seen.version:
-            unchanged += 1
             continue
         queries = {*matcher.matching(seen.texts), *(before.queries if before else ())}
         if before is None and not queries and not keep_all:
             unmatched += 1
             continue
         kept.append(Kept(seen, _sighted(before, seen, queries, now_ms), before is None))
-    return Sorted(kept, recheck, unchanged, unmatched)
+    return Sorted(kept, recheck, unmatched)
 
 
 def sort_refreshed(
@@ -95,7 +90,7 @@ def sort_refreshed(
             live=seen.live or "none",
         )
         kept.append(Kept(seen, video, before is None))
-    return Sorted(kept, [], 0, unmatched)
+    return Sorted(kept, [], unmatched)
 
 
 def _sighted(before: KnownVideo | None, seen: Sighting, queries: set[str], now_ms: int) -> KnownVideo:

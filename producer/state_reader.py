@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from ops.kafka_client import pace_metadata_requests
+from ops.kafka_client import RETRY_BACKOFF_MS, pace_metadata_requests
 from ops.kafka_topics import wait_for_kafka
 from ops.logging import get_logger
 from producer.state_log import StateRecord, read_epoch
@@ -69,7 +69,10 @@ class StateReader:
         if self._consumer is None:
             await wait_for_kafka(self._bootstrap)
             self._consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+                bootstrap_servers=self._bootstrap,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                retry_backoff_ms=RETRY_BACKOFF_MS,
             )
             await self._consumer.start()
             pace_metadata_requests(self._consumer._client)  # noqa: SLF001  # no public way: ADR 3

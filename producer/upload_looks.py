@@ -1,6 +1,7 @@
 """Looks at channels' uploads: what matches a followed query is published, and the channel's rate is learned."""
 
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -11,7 +12,7 @@ from producer.error_policy import BadQuery, InvalidPageToken, NotFound, YouTubeU
 from producer.known import KnownChannel
 from producer.planner import LookAtUploads, UploadsPage
 from producer.polling import Polling
-from producer.raw_item import Sightings, read_uploads
+from producer.raw_item import read_uploads
 from producer.search_pass import PAGE_ITEMS
 from producer.sightings import sort_uploads
 from producer.youtube_client import Page, UploadsRequest
@@ -40,7 +41,7 @@ class UploadLooks:
         self._known: Final = polling.known
         self._metrics: Final = polling.metrics
         self._now_ms: Final = polling.now_ms
-        self._versions: Final[dict[str, str | int]] = {}
+        self._versions: Final[dict[str, _Upload]] = {}
 
     async def look(self, decision: LookAtUploads) -> None:
         """Read a page of a channel's uploads; the next one too if nothing on it was known."""
@@ -61,13 +62,13 @@ class UploadLooks:
             looked = msgspec.structs.replace(channel, looked_ms=self._now_ms())
             self._known.ranking.note(decision.channel_id, looked)
             raise
-        found = read_uploads(page.items)
+        changed, unchanged = self._parted(page.items)
+        found = read_uploads(changed)
         self._keeper.count_ignored(found)
         now_ms = self._now_ms()
         result = sort_uploads(
             found.videos,
             self._state.videos,
-            self._versions,
             self._known.matcher,
             now_ms,
             keep_all=self._following.keep_all_uploads,
@@ -75,39 +76,68 @@ class UploadLooks:
         for video_id in found.private:
             self._known.agenda.queue_private(video_id, now_ms)
         self._metrics.items_fetched.labels("playlistItems", "private").inc(len(found.private))
+        self._metrics.items_fetched.labels("playlistItems", "duplicate").inc(len(unchanged))
+        kept = {each.seen.video_id for each in result.kept}
+        seen = [_Upload(it.video_id, it.version, it.published_ms or 0, it.video_id in kept) for it in found.videos]
+        uploads = [*unchanged, *seen]
         was_looked_at = channel.looked_ms
         if decision.page_token is None:
-            channel = self._learned(channel, found, {kept.seen.video_id for kept in result.kept})
+            is_full = len(uploads) + len(found.private) >= PAGE_ITEMS
+            channel = self._learned(channel, uploads, page_is_full=is_full)
         await self._keeper.keep("playlistItems", events.PLAYLIST_ITEMS, result, {decision.channel_id: channel})
-        self._known.ranking.note(decision.channel_id, channel)
-        self._note_versions(found)
+        self._note_versions(uploads)
         # Only what is newer than the last look is new for certain; older pages of a new channel are not asked for.
-        oldest_ms = min((seen.published_ms or 0 for seen in found.videos), default=0)
-        if page.next_page_token and was_looked_at is not None and oldest_ms > was_looked_at and not result.unchanged:
+        oldest_ms = min((upload.published_ms for upload in uploads), default=0)
+        if page.next_page_token and was_looked_at is not None and oldest_ms > was_looked_at and not unchanged:
             self._known.uploads_page = UploadsPage(decision.channel_id, page.next_page_token)
 
-    def _learned(self, channel: KnownChannel, found: Sightings, kept: set[str]) -> KnownChannel:
-        moments = [
-            (seen.published_ms or 0, seen.video_id in kept or seen.video_id in self._state.videos)
-            for seen in found.videos
-        ]
-        return learn(
-            channel,
-            self._now_ms(),
-            [moment for moment, matching in moments if matching],
-            min((moment for moment, _ in moments), default=None),
-            page_is_full=len(found.videos) + len(found.private) >= PAGE_ITEMS,
-        )
+    def _parted(self, items: Sequence[Any]) -> tuple[list[Any], list["_Upload"]]:
+        """Items to read, and uploads that were seen in this very version: nearly all, so they are not read again."""
+        changed: list[Any] = []
+        unchanged: list[_Upload] = []
+        for item in items:
+            seen = self._seen_before(item)
+            if seen is None:
+                changed.append(item)
+            else:
+                unchanged.append(seen)
+        return changed, unchanged
+
+    def _seen_before(self, item: Any) -> "_Upload | None":
+        """The upload as it was seen last, if nothing has changed: neither its item nor what is known of the video."""
+        try:
+            seen = self._versions.get(item["contentDetails"]["videoId"])
+            if seen is None or seen.version != item["etag"]:
+                return None
+        except (KeyError, TypeError):  # an odd item: the reader tells
+            return None
+        video = self._state.videos.get(seen.video_id)
+        is_as_it_was = not seen.is_kept if video is None else video.gone_ms is None
+        return seen if is_as_it_was else None
+
+    def _learned(self, channel: KnownChannel, uploads: Sequence["_Upload"], *, page_is_full: bool) -> KnownChannel:
+        matching = [upload.published_ms for upload in uploads if upload.is_kept]
+        oldest_ms = min((upload.published_ms for upload in uploads), default=None)
+        return learn(channel, self._now_ms(), matching, oldest_ms, page_is_full=page_is_full)
 
     async def _remember_channel(self, channel_id: str, channel: KnownChannel) -> None:
         await self._state.set_known({}, {channel_id: channel})
         self._known.ranking.note(channel_id, channel)
 
-    def _note_versions(self, found: Sightings) -> None:
+    def _note_versions(self, uploads: Sequence["_Upload"]) -> None:
         if len(self._versions) > _MAX_VERSIONS:
             self._versions.clear()
-        self._versions.update({seen.video_id: seen.version for seen in found.videos})
+        self._versions.update({upload.video_id: upload for upload in uploads})
 
     def forget_versions(self) -> None:
         """The queries have changed: what matched none may match now."""
         self._versions.clear()
+
+
+class _Upload(NamedTuple):
+    """An upload as it was seen last: `version` changes when its item does, `is_kept` if a query is known to match."""
+
+    video_id: str
+    version: str | int
+    published_ms: int
+    is_kept: bool

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from contract.producer_state import SEARCH_BUCKET, UNITS_BUCKET
 from contract.times import next_pacific_midnight_ms, pacific_day_start_ms
 from ops.metrics import ProducerMetrics
-from producer.backoff import FIRST_PAUSE_MS
+from producer.backoff import FIRST_PAUSE_MS, LONGEST_PAUSE_MS, OUTAGE_FAILURES, SPARE_PAUSE_MS
 from producer.calls import Account, CallName, Calls
 from producer.error_policy import (
     BadQuery,
@@ -193,6 +193,37 @@ async def test_a_refusal_that_speaks_of_yesterday_only_pauses() -> None:
     await till.fail(QuotaExhausted(SEARCH_BUCKET, "spent"))
     assert till.budgets.search_left == 99
     assert till.budgets.search_backoff.failures == 1
+
+
+async def test_the_pauses_of_the_scarce_calls_grow_longer() -> None:
+    till = Till()
+    for _ in range(20):
+        await till.fail(YouTubeUnavailable("HTTP 503"))
+        await till.fail(YouTubeUnavailable("HTTP 503"), "videos")
+    assert till.budgets.search_backoff.until_ms == NOON_MS + LONGEST_PAUSE_MS
+    assert till.budgets.units_backoff.until_ms == NOON_MS + SPARE_PAUSE_MS
+
+
+@pytest.mark.parametrize(("failures", "searches_wait"), [(OUTAGE_FAILURES - 1, True), (OUTAGE_FAILURES, False)])
+async def test_when_the_plentiful_calls_say_that_an_outage_is_over_searches_need_not_wait(
+    failures: int, searches_wait: bool
+) -> None:
+    till = Till()
+    await till.fail(YouTubeUnavailable("HTTP 503"))
+    for _ in range(failures):
+        await till.fail(YouTubeUnavailable("HTTP 503"), "videos")
+    await till.make(call="videos", account="units")
+    assert till.budgets.units_backoff.failures == 0
+    assert (till.budgets.search_backoff.failures > 0) is searches_wait
+
+
+async def test_a_search_says_nothing_of_the_other_calls() -> None:
+    till = Till()
+    for _ in range(OUTAGE_FAILURES):
+        await till.fail(YouTubeUnavailable("HTTP 503"))
+        await till.fail(YouTubeUnavailable("HTTP 503"), "videos")
+    await till.make()
+    assert till.budgets.units_backoff.failures == OUTAGE_FAILURES
 
 
 # The pace.

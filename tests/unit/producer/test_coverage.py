@@ -79,20 +79,27 @@ def test_a_watermark_far_ahead_of_the_clock_counts_as_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("videos_per_day", "queries", "hours"),
-    [(None, 1, 24), (0.0, 1, 24), (100.0, 1, 24), (2_500.0, 1, 24), (5_000.0, 1, 12), (1e9, 1, 1), (2_500.0, 50, 1.2)],
+    ("videos_per_day", "hours"), [(0.0, 24), (100.0, 24), (2_500.0, 24), (5_000.0, 12), (30_000.0, 2), (1e9, 1)]
 )
-def test_a_pass_reaches_back_as_far_as_half_of_the_querys_calls_carry(
-    videos_per_day: float | None, queries: int, hours: float
-) -> None:
-    found = reach_seconds(videos_per_day, calls_per_day=100, queries=queries, page_items=50)
-    assert found == pytest.approx(hours * 3600 if queries == 1 else max(1.0, 24 * 50 / 2_500) * 3600)
+def test_the_newest_reach_back_as_far_as_half_of_the_days_calls_carry(videos_per_day: float, hours: float) -> None:
+    assert reach_seconds(videos_per_day, calls_per_day=100, page_items=50) == pytest.approx(hours * 3600)
 
 
-def test_a_pass_has_a_page_at_least() -> None:
-    assert pages_per_pass(100, 2) == 25
-    assert pages_per_pass(100, 1_000) == 1
-    assert pages_per_pass(100, 0) == 50
+def pages(videos_per_day: float | None, hours: float = 24, queries: int = 2) -> int:
+    window = Window(0, int(hours * HOUR_MS) - 1)
+    return pages_per_pass(videos_per_day, window, calls_per_day=100, queries=queries, page_items=50)
+
+
+def test_a_pass_ends_after_twice_the_pages_that_are_expected() -> None:
+    assert pages(500.0) == 2 + 20
+    assert pages(500.0, hours=6) == 2 + 5
+    assert pages(0.0) == 2
+
+
+def test_of_an_unknown_query_a_pass_ends_after_half_of_its_share_of_the_day() -> None:
+    assert pages(None) == 25
+    assert pages(None, queries=0) == 50
+    assert pages(None, queries=1_000) == 2
 
 
 # After a pass over the newest.
@@ -124,7 +131,9 @@ def test_the_volume_is_learned_from_what_was_read_alone() -> None:
     assert complete(None, window, items=500).videos_per_day == 500
     unread, before_it = Window(NOW_MS - DAY_MS, NOW_MS - DAY_MS // 2), Window(0, NOW_MS - DAY_MS - 1)
     assert complete(None, window, unread, before_it, items=500).videos_per_day == 1000
-    assert complete(Coverage(1, videos_per_day=100.0), window, items=500).videos_per_day == 300
+    assert complete(Coverage(1, videos_per_day=100.0), window, items=400).videos_per_day == pytest.approx(200)
+    short = complete(Coverage(1, videos_per_day=100.0), Window(NOW_MS - 60_000, NOW_MS), items=50).videos_per_day
+    assert short == pytest.approx(125, abs=1), "a minute says little of a day"
     assert complete(Coverage(1, videos_per_day=100.0), window, window, items=0).videos_per_day == 100
     assert complete(None, window, window, items=0).videos_per_day is None
 

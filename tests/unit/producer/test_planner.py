@@ -14,6 +14,7 @@ from producer.known import KnownChannel, KnownVideo
 from producer.planner import (
     DEFER_MS,
     MIN_LOOK_SECONDS,
+    MOST_OWED,
     AskForVideos,
     Budgets,
     Known,
@@ -24,6 +25,7 @@ from producer.planner import (
     UploadsPage,
     Wait,
     decide,
+    next_owed,
 )
 from producer.search_pass import SearchPass
 from producer.video_agenda import LIVE_REFRESH_MS, REFRESH_MS, VideoAgenda
@@ -175,25 +177,35 @@ def test_the_reserve_pays_for_retries() -> None:
 
 def test_missed_stretches_take_turns_with_the_newest_and_the_reserve_pays() -> None:
     plans = [plan("tea", MISSED), plan("coffee")]
-    assert searched(known_of(*plans, last_search="stretch")) == ("tea", "newest", "newest")
-    assert searched(known_of(*plans, last_search="newest")) == ("tea", "stretch", "reserve")
-    assert searched(known_of(*plans, last_search="newest"), reserve_in_pace=False) == ("tea", "stretch", "newest")
-    assert "a stretch that was missed to read, from the reserve" in why(known_of(*plans, last_search="newest"))
+    assert searched(known_of(*plans, owed=0)) == ("tea", "newest", "newest")
+    assert searched(known_of(*plans, owed=1)) == ("tea", "stretch", "reserve")
+    assert searched(known_of(*plans, owed=1), reserve_in_pace=False) == ("tea", "stretch", "newest")
+    assert "a stretch that was missed to read, from the reserve" in why(known_of(*plans, owed=1))
 
 
 def test_a_stretch_does_not_interrupt_a_pass_over_the_newest() -> None:
-    known = known_of(plan("tea", MISSED), plan("coffee", newest=running("coffee")), last_search="newest")
+    known = known_of(plan("tea", MISSED), plan("coffee", newest=running("coffee")), owed=1)
     assert searched(known) == ("coffee", "newest", "newest")
 
 
-def test_a_sweep_takes_no_turn_from_the_newest_but_what_they_leave() -> None:
+def test_a_sweep_has_its_turns_and_what_the_newest_leave() -> None:
     plans = [plan("tea", SWEEP)]
-    assert searched(known_of(*plans, last_search="newest")) == ("tea", "newest", "newest")
-    assert searched(known_of(*plans, last_search="newest"), newest_in_pace=False) == ("tea", "stretch", "reserve")
+    assert searched(known_of(*plans)) == ("tea", "newest", "newest")
+    assert searched(known_of(*plans), newest_in_pace=False) == ("tea", "stretch", "reserve")
+    assert searched(known_of(*plans, owed=1)) == ("tea", "stretch", "reserve")
     waiting = known_of(plan("tea", SWEEP, polled_ms=NOW_MS))
     assert searched(waiting) == ("tea", "stretch", "reserve")
     assert searched(waiting, reserve_in_pace=False) == ("tea", "stretch", "newest")
     assert "its daily sweep" in why(waiting)
+
+
+def test_to_each_search_of_the_newest_stretches_are_owed_two_or_one_if_all_are_sweeps() -> None:
+    missed, swept, nothing = known_of(plan("tea", MISSED, SWEEP)), known_of(plan("tea", SWEEP)), known_of(plan("tea"))
+    assert [next_owed(known, "newest") for known in (missed, swept, nothing)] == [2, 1, 0]
+    missed.owed = MOST_OWED - 1
+    assert next_owed(missed, "newest") == MOST_OWED
+    assert next_owed(missed, "stretch") == MOST_OWED - 2
+    assert next_owed(nothing, "stretch") == 0
 
 
 def test_missed_stretches_go_before_sweeps_and_take_turns_over_queries() -> None:

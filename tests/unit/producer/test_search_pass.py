@@ -34,9 +34,10 @@ def page(place: SearchPass, count: int, token: str | None, published_ms: Sequenc
     place.take(SearchAnswer([first_ms] * count if published_ms is None else published_ms, token))
 
 
-def full_pages(place: SearchPass, count: int) -> None:
+def full_pages(place: SearchPass, count: int, published_ms: int | None = None) -> None:
+    """Full pages of the next window's first second, or of another moment."""
     for number in range(count):
-        page(place, PAGE_ITEMS, f"page-{number}")
+        page(place, PAGE_ITEMS, f"page-{number}", None if published_ms is None else [published_ms] * PAGE_ITEMS)
 
 
 def falling(newest_ms: int, count: int, apart_ms: int = 1000) -> list[int]:
@@ -72,21 +73,43 @@ def test_videos_without_a_readable_publish_time_count_as_inside() -> None:
 # The cap.
 
 
-def test_a_window_that_meets_the_cap_is_read_again_in_halves_the_newer_one_first() -> None:
+def test_in_date_order_what_is_below_the_cap_is_read_in_halves_the_newer_one_first() -> None:
     place = SearchPass("tea", HOUR)
-    full_pages(place, CAP_PAGES)
-    assert place.next_request() == SearchRequest("tea", Window(9_001_000, 10_800_000), None)
+    for number in range(CAP_PAGES):
+        page(place, 0, f"page-{number}", falling(HOUR.before_ms - number * 50_000, 50))
+    bottom_ms = HOUR.before_ms - (CAP_PAGES * 50 - 1 - TOLERATED_STRAYS) * 1000
+    newer = place.next_request()
+    assert newer is not None
+    assert newer.window.before_ms == bottom_ms + 999
+    assert newer.page_token is None
     page(place, 1, None)
-    assert place.next_request() == SearchRequest("tea", Window(7_200_000, 9_000_999), None)
+    assert place.next_request() == SearchRequest("tea", Window(HOUR.after_ms, newer.window.after_ms - 1), None)
     page(place, 1, None)
     assert place.next_request() is None
     assert (place.truncated, place.windows) == ([], 2)
 
 
+def test_without_order_a_window_that_meets_the_cap_is_read_again_in_halves() -> None:
+    place = SearchPass("tea", HOUR)
+    for number in range(CAP_PAGES):
+        page(place, 0, f"page-{number}", [HOUR.after_ms + number * 1000] * 50)
+    assert place.next_request() == SearchRequest("tea", Window(9_001_000, 10_800_000), None)
+    page(place, 1, None)
+    assert place.next_request() == SearchRequest("tea", Window(7_200_000, 9_000_999), None)
+
+
+def test_a_crowd_in_the_last_second_does_not_hide_what_is_older() -> None:
+    place = SearchPass("tea", HOUR)
+    full_pages(place, CAP_PAGES, HOUR.before_ms)
+    assert place.next_request() == SearchRequest("tea", Window(9_001_000, 10_800_000), None)
+    page(place, 1, None)
+    assert place.next_request() == SearchRequest("tea", Window(7_200_000, 9_000_999), None)
+
+
 def test_short_pages_tell_of_the_cap_as_well() -> None:
     place = SearchPass("tea", HOUR)
     for number in range(CAP_PAGES):
-        page(place, 21, f"page-{number}")
+        page(place, 0, f"page-{number}", falling(HOUR.before_ms - number * 50_000, 21))
     assert place.windows == 2
 
 
@@ -176,7 +199,7 @@ def test_a_restarted_chain_may_have_the_tokens_of_the_first_one() -> None:
 
 def test_what_is_left_out_is_said() -> None:
     place = SearchPass("tea", HOUR)
-    full_pages(place, CAP_PAGES)  # two halves
+    full_pages(place, CAP_PAGES, HOUR.before_ms)  # two halves
     page(place, 0, "second", falling(10_700_000, 50))
     place.leave_rest()
     assert place.next_request() is None
@@ -248,11 +271,66 @@ def test_inside_after_outside_shows_nothing() -> None:
     assert not place.is_reliable
 
 
-def test_a_flood_of_newer_videos_shows_nothing_of_the_window() -> None:
+def test_above_the_window_a_flood_is_read_on_until_it_comes_to_it() -> None:
     place = SearchPass("tea", HOUR)
     page(place, 0, "second", falling(AFTER_MS, 50))
+    assert place.next_request() == SearchRequest("tea", HOUR, "second")
+    page(place, 0, "third", [*falling(AFTER_MS - 50_000, 25), *falling(HOUR.before_ms, 25)])
+    assert place.next_request() == SearchRequest("tea", HOUR, "third")
+    page(place, 0, "fourth", [*falling(HOUR.before_ms - 25_000, 25), *falling(BEFORE_MS, 25)])
+    assert place.next_request() is None
+    assert place.is_reliable
+    assert place.items == 50
+
+
+@pytest.mark.parametrize("token", [None, ""])
+def test_a_flood_that_ends_above_the_window_shows_nothing_of_it(token: str | None) -> None:
+    place = SearchPass("tea", HOUR)
+    page(place, 0, "second", falling(AFTER_MS, 50))
+    page(place, 0, token, falling(AFTER_MS - 50_000, 50))
     assert place.next_request() is None
     assert not place.is_reliable
+
+
+def test_a_flood_above_the_window_without_end_ends() -> None:
+    place = SearchPass("tea", HOUR)
+    for number in range(MAX_PAGES):
+        page(place, 0, f"page-{number}", falling(AFTER_MS, 50))
+    assert place.next_request() is None
+    assert not place.is_reliable
+
+
+def test_a_few_new_videos_are_no_flood() -> None:
+    """They were published while the pass ran; a page of them alone is the last one of an empty window."""
+    place = SearchPass("tea", HOUR)
+    page(place, 0, None, falling(AFTER_MS, TOLERATED_STRAYS))
+    assert place.next_request() is None
+    assert place.is_reliable
+
+
+def test_many_new_videos_above_those_of_the_window_are_no_flood() -> None:
+    place = SearchPass("tea", HOUR)
+    page(place, 0, None, [*falling(AFTER_MS, 10), *falling(HOUR.before_ms, 10)])
+    assert place.next_request() is None
+    assert place.is_reliable
+
+
+def test_a_chain_that_begins_again_is_judged_anew() -> None:
+    place = SearchPass("tea", HOUR)
+    page(place, 0, "second", falling(AFTER_MS, 50))
+    place.restart_chain()
+    page(place, 5, None)
+    assert place.next_request() is None
+    assert place.is_reliable
+
+    place = SearchPass("tea", HOUR)
+    for number in range(CAP_PAGES):
+        page(place, 0, f"page-{number}", [HOUR.after_ms + number * 1000] * 50)
+    for number in range(CAP_PAGES):
+        page(place, 0, f"page-{number}", falling(HOUR.before_ms - number * 50_000, 50))
+    request = place.next_request()
+    assert request is not None
+    assert request.window.before_ms < HOUR.before_ms - 300_000, "what the ordered chain has shown is read again"
 
 
 def test_below_newer_videos_the_chain_goes_on() -> None:
@@ -260,15 +338,6 @@ def test_below_newer_videos_the_chain_goes_on() -> None:
     page(place, 0, "second", [*falling(AFTER_MS, 25), *falling(HOUR.before_ms, 25)])
     assert place.next_request() == SearchRequest("tea", HOUR, "second")
     assert place.is_reliable
-
-
-def test_an_older_half_that_a_flood_hides_makes_the_pass_unreliable() -> None:
-    place = SearchPass("tea", HOUR)
-    full_pages(place, CAP_PAGES)
-    page(place, 0, None, [*falling(10_700_000, 40), *falling(BEFORE_MS, 10)])
-    page(place, 0, "second", falling(10_700_000, 50))
-    assert place.next_request() is None
-    assert not place.is_reliable
 
 
 def test_publish_times_are_whole_seconds_so_the_windows_first_second_is_inside() -> None:

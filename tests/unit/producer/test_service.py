@@ -22,6 +22,11 @@ def test_a_missing_key_and_missing_queries_are_named_at_once(monkeypatch: pytest
     assert "YOUSYNC_QUERIES" in str(caught.value)
 
 
+def test_separators_alone_are_no_key() -> None:
+    with pytest.raises(SettingsError, match="YOUTUBE_API_KEY"):
+        run(settings(YOUTUBE_API_KEY=" , ;", YOUSYNC_QUERIES="tea"))
+
+
 def test_a_taken_admin_port_is_one_sentence() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -60,14 +60,10 @@ def test_a_search_says_whether_a_video_is_live() -> None:
     assert kept.video.live == "upcoming"
 
 
-@pytest.mark.parametrize("version_seen", [True, False])
-def test_what_was_removed_is_asked_for_and_not_published(version_seen: bool) -> None:
+def test_what_was_removed_is_asked_for_and_not_published() -> None:
     gone = {ONE: KnownVideo(THEN_MS, THEN_MS, ("tea",), gone_ms=THEN_MS)}
-    assert sort_found(found(search_item(1)), "tea", gone, BOTH, NOW_MS) == Sorted([], [ONE], 0, 0)
-
-    again = uploaded("tea")
-    versions = {ONE: again[0].version} if version_seen else {}
-    assert sort_uploads(again, gone, versions, BOTH, NOW_MS, keep_all=True) == Sorted([], [ONE], 0, 0)
+    assert sort_found(found(search_item(1)), "tea", gone, BOTH, NOW_MS) == Sorted([], [ONE], 0)
+    assert sort_uploads(uploaded("tea"), gone, BOTH, NOW_MS, keep_all=True) == Sorted([], [ONE], 0)
 
 
 # Uploads.
@@ -75,32 +71,19 @@ def test_what_was_removed_is_asked_for_and_not_published(version_seen: bool) -> 
 
 def test_of_the_uploads_what_matches_is_kept() -> None:
     seen = [*uploaded("Green tea", 1), *uploaded("Football", 2), *uploaded("coffee & tea", 3)]
-    result = sort_uploads(seen, {}, {}, BOTH, NOW_MS, keep_all=False)
+    result = sort_uploads(seen, {}, BOTH, NOW_MS, keep_all=False)
     assert ids(result) == [video_id(1), video_id(3)]
     assert result.unmatched == 1
     assert [kept.video.queries for kept in result.kept] == [("tea",), ("coffee", "tea")]
-    assert ids(sort_uploads(seen, {}, {}, BOTH, NOW_MS, keep_all=True)) == [video_id(1), video_id(2), video_id(3)]
+    assert ids(sort_uploads(seen, {}, BOTH, NOW_MS, keep_all=True)) == [video_id(1), video_id(2), video_id(3)]
 
 
 def test_an_upload_that_is_known_is_kept_though_it_matches_nothing_now() -> None:
-    known = {ONE: KnownVideo(THEN_MS, THEN_MS, ("milk",))}
-    (kept,) = sort_uploads(uploaded("Football"), known, {}, BOTH, NOW_MS, keep_all=False).kept
-    assert kept.video.queries == ("milk",)
-    assert not kept.is_new
-
-
-def test_a_known_upload_is_published_again_only_in_another_version() -> None:
-    known = {ONE: KnownVideo(THEN_MS, THEN_MS, ("tea",))}
-    seen = uploaded("tea")
-    assert sort_uploads(seen, known, {ONE: seen[0].version}, BOTH, NOW_MS, keep_all=False) == Sorted([], [], 1, 0)
-    assert ids(sort_uploads(seen, known, {ONE: "older"}, BOTH, NOW_MS, keep_all=False)) == [ONE]
-
-
-def test_an_upload_that_was_forgotten_is_new_in_the_same_version() -> None:
-    """It was removed, and is listed again."""
-    seen = uploaded("tea")
-    (kept,) = sort_uploads(seen, {}, {ONE: seen[0].version}, BOTH, NOW_MS, keep_all=False).kept
-    assert kept.is_new
+    for queries in ((), ("milk",)):
+        known = {ONE: KnownVideo(THEN_MS, THEN_MS, queries)}
+        (kept,) = sort_uploads(uploaded("Football"), known, BOTH, NOW_MS, keep_all=False).kept
+        assert kept.video.queries == queries
+        assert not kept.is_new
 
 
 # Refreshes.
