@@ -37,7 +37,7 @@ lint: $(VENV)/.dev ## ruff, mypy, import contracts
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/.dev ## the benchmarks, ours and a baseline side by side
-	@for b in bench/bench_*.py; do $(BIN)/python -m bench.$$(basename $$b .py) $(ARGS) || exit 1; done
+	@for b in bench/bench_*.py bench/producer_month.py; do $(BIN)/python -m bench.$$(basename $$b .py) $(ARGS) || exit 1; done
 
 lock: $(VENV)/.dev ## resolve pyproject.toml into requirements/*.txt, hashed
 	@for set in runtime:--extra=build local:--extra=build,--extra=local dev:--extra=build,--extra=local,--extra=dev; do \

@@ -185,7 +185,7 @@ def following(queries: Sequence[str]) -> Following:
         queries=tuple(queries),
         poll_seconds=TICK_MS / 1000,
         overlap_seconds=21_600,
-        sweep_seconds=172_800,
+        sweep_seconds=108_000,
         backfill_seconds=604_800,
         search_calls_per_day=QUOTAS[SEARCH_BUCKET],
     )

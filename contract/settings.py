@@ -75,11 +75,11 @@ class Settings(BaseSettings):
     )
     sweep_seconds: int = _env(
         "YOUSYNC_SWEEP_SECONDS",
-        default=172_800,
+        default=108_000,
         ge=0,
         le=2_592_000,
-        description="How far the daily sweep of each query reaches back, for videos that YouTube indexes later than "
-        "the overlap; no more than the overlap means no sweep.",
+        description="How far the sweep of each query, twice a day, reaches back, for videos that YouTube indexes later "
+        "than the overlap; no more than the overlap means no sweep.",
     )
     backfill_seconds: int = _env(
         "YOUSYNC_BACKFILL_SECONDS",

@@ -2,7 +2,7 @@
 
 A pass over the newest stretch is frequent and short, so that a new video is found soon. What it cannot reach (the
 first backfill, an outage, more videos than the quota carries) becomes missed stretches, which are read besides, and
-what YouTube indexes later than the overlap reaches back is found by a daily sweep. The watermark moves with the newest
+what YouTube indexes later than the overlap reaches back is found by sweeps. The watermark moves with the newest
 pass; the stretches still to be read are kept beside it, durably.
 
 Bounds are inclusive and in ms since 1970. Rules only.
@@ -19,12 +19,16 @@ from producer.windows import SECOND_MS, Window
 PART_MS: Final = DAY_MS // 2
 """Missed stretches are cut into parts of half a day to a day: so much is read again if the process dies in one."""
 
-SWEEP_EVERY_MS: Final = DAY_MS
+SWEEP_EVERY_MS: Final = DAY_MS // 2
+"""Twice a day: within a day of its indexing a video is then in one sweep for certain, and mostly in two."""
+
 KEEP_MS: Final = 7 * DAY_MS
 """How long a missed stretch is tried for before it is given up as lost, at least (a longer backfill: as long)."""
 
 MAX_STRETCHES: Final = 400
 _MEMORY_DAYS: Final = 2.0
+_OUTAGE_DAYS: Final = 2
+_PAGE_ITEMS: Final = 50
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -170,13 +174,17 @@ def give_up(coverage: Coverage, now_ms: int, backfill_seconds: int) -> tuple[Cov
 def capacity_per_day(*, calls_per_day: int, queries: int, overlap_seconds: int, sweep_seconds: int) -> float:
     """Videos a day, over all queries, that searches alone can carry.
 
-    That is: each query has a pass every `overlap_seconds` (so that each video is listed twice at least, and more often
-    by the overlap) and its daily sweep, with half a page lost at the end of each.
+    Two things must fit into a day's calls, half a page lost at the end of each pass: a pass of each query every
+    `overlap_seconds` (so that each video is listed twice at least) with its sweeps; and, after an outage of two days,
+    all that was missed, read twice.
     """
-    passes = max(1.0, DAY_MS / SECOND_MS / max(1, overlap_seconds))
-    calls_left = calls_per_day - queries * (passes + 1) / 2
-    times_read = passes * 2 * overlap_seconds / 86_400 + max(0, sweep_seconds - overlap_seconds) / 86_400
-    return max(0.0, calls_left * 50 / max(1.0, times_read))
+    passes = max(1.0, 86_400 / max(1, overlap_seconds))
+    sweeps = DAY_MS / SWEEP_EVERY_MS
+    times_read = passes * 2 * overlap_seconds / 86_400 + sweeps * max(0, sweep_seconds - overlap_seconds) / 86_400
+    every_day = (calls_per_day - queries * (passes + sweeps) / 2) * _PAGE_ITEMS / max(1.0, times_read)
+    days_to_read = 1 + _OUTAGE_DAYS
+    after_outage = (calls_per_day - queries * 2 * days_to_read / 2) * _PAGE_ITEMS / (2 * days_to_read)
+    return max(0.0, min(every_day, after_outage))
 
 
 def _parts(gap: Window) -> Iterable[Stretch]:

@@ -3,7 +3,7 @@
 Searches discover, uploads follow. The two quotas are independent, so searches are decided first:
 
 - the newest stretch of the query that has waited longest, as often as the even pace of the day's calls allows;
-- beside it missed stretches and the daily sweep, from the reserve; missed stretches also take turns with the newest.
+- beside it missed stretches and the sweeps, from the reserve; missed stretches also take turns with the newest.
 
 Every other call is one unit, in this order: what is due by `videos.list` (live videos, removals to confirm, new videos
 to complete, videos that must be refreshed), in turns with refreshes that may still wait; else the uploads of the
@@ -263,7 +263,7 @@ def _why_newest(plan: QueryPlan, now_ms: int) -> str:
 
 def _why_behind(plan: QueryPlan, account: str) -> str:
     stretch = plan.behind.stretch if plan.behind else next_stretch(plan.coverage) if plan.coverage else None
-    what = "its daily sweep" if stretch is not None and stretch.kind == "sweep" else "a stretch that was missed"
+    what = "its sweep" if stretch is not None and stretch.kind == "sweep" else "a stretch that was missed"
     paid = "from the reserve" if account == "reserve" else "in turns with the newest"
     return f"{plan.query!r} still has {what} to read, {paid}"
 

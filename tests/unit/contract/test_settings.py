@@ -233,8 +233,8 @@ def test_a_query_that_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
         load_settings()
 
 
-def test_a_sweep_reaches_back_two_days_unless_it_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_settings().sweep_seconds == 2 * 86_400
+def test_a_sweep_reaches_back_over_a_day_unless_it_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().sweep_seconds == 30 * 3_600
     monkeypatch.setenv("YOUSYNC_SWEEP_SECONDS", "0")
     assert load_settings().sweep_seconds == 0
     for wrong in ("-1", "2592001", "soon"):
