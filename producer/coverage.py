@@ -82,12 +82,13 @@ def decide_fresh_window(
 
 
 def reach_seconds(videos_per_day: float, *, calls_per_day: float, page_items: int) -> float:
-    """How far any newest window may reach back, so that a round over all queries takes half a day of calls.
+    """How far any newest window may reach back, so that a round over all queries takes half a day.
 
+    That is of the calls that the newest have while something is missed: one in three.
     `videos_per_day` is what all queries find together: one reach for all, so that what cannot be read is the same
     part of each. Between an hour and a day.
     """
-    days = calls_per_day / 2 * page_items / max(videos_per_day, 1.0)
+    days = calls_per_day / 3 / 2 * page_items / max(videos_per_day, 1.0)
     return min(max(days, 1 / 24), 1.0) * DAY_MS / SECOND_MS
 
 

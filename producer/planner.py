@@ -218,7 +218,10 @@ def _next_newest(now_ms: int, plans: Iterable[QueryPlan], poll_seconds: float) -
 
 
 def _next_behind(now_ms: int, plans: Iterable[QueryPlan]) -> QueryPlan | None:
-    """As for the newest, over stretches: missed ones before sweeps, even before one under way."""
+    """As for the newest, over stretches: missed ones before sweeps, even before one under way.
+
+    Of the missed, those of the query that has missed most, in time: so that what cannot be read is the same of each.
+    """
     candidates = [
         plan
         for plan in plans
@@ -229,7 +232,11 @@ def _next_behind(now_ms: int, plans: Iterable[QueryPlan]) -> QueryPlan | None:
     missed = [plan for plan in candidates if _has_missed(plan)]
     return min(
         missed or candidates,
-        key=lambda plan: (not _is_under_way(plan.behind), _unless_ahead(plan.caught_up_ms, now_ms)),
+        key=lambda plan: (
+            not _is_under_way(plan.behind),
+            -_missed_seconds(plan),
+            _unless_ahead(plan.caught_up_ms, now_ms),
+        ),
         default=None,
     )
 
@@ -249,6 +256,10 @@ def _has_stretch(plan: QueryPlan) -> bool:
 
 def _has_missed(plan: QueryPlan) -> bool:
     return plan.coverage is not None and bool(plan.coverage.missed)
+
+
+def _missed_seconds(plan: QueryPlan) -> float:
+    return sum(stretch.window.seconds for stretch in plan.coverage.missed) if plan.coverage else 0.0
 
 
 def _why_newest(plan: QueryPlan, now_ms: int) -> str:
