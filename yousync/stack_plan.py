@@ -172,5 +172,5 @@ def _headline(settings: Settings, source: Source, shared: dict[str, str]) -> str
         else "generated videos (no API key)"
     )
     calls = int(shared["search_calls_per_day"])
-    generous = f"; quotas are generous ({calls:,} calls a day)" if calls >= GENEROUS_CALLS else ""
+    generous = f"; quotas are generous ({calls:,} searches a day)" if calls >= GENEROUS_CALLS else ""
     return f"Simulated YouTube, {videos}, {settings.simulator_rate:g} a second, {following}{generous}"

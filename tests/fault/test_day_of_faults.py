@@ -84,7 +84,6 @@ ONCE_SHARE = 0.3
 RARITIES = 40
 """Videos that are too old for any window: only an answer that ignores the dates shows them."""
 
-
 PROBABILITIES: Final = {
     "delegation403": 0.33,
     "burst429": 0.1,
@@ -386,7 +385,7 @@ class Producer:
                     backfill_seconds=BACKFILL_MS // 1000,
                     search_calls_per_day=LIMITS["search"],
                 ),
-                client=YouTubeClient(KEYS, self._endpoint, timeout_seconds=2),
+                client=YouTubeClient(KEYS, self._endpoint, timeout_seconds=3),
                 calls=Calls(
                     lease=term,
                     ledger=QuotaLedger({SEARCH_BUCKET: LIMITS["search"], UNITS_BUCKET: LIMITS["units"]}, state),
@@ -470,8 +469,8 @@ async def test_every_video_of_any_answer_is_in_the_raw_topic(make_servers: MakeS
     kept = {record.key.decode() for record in raw if record.value is not None}
     last = {record.key.decode(): record.value for record in raw}
     there = {video_id for video_id, value in last.items() if value is not None}
-    assert not world.shown() - kept - producer.lost_with_process
-    assert not world.to_be_found() - there
+    assert world.shown() - kept - producer.lost_with_process == set(), "shown, and not in the raw topic"
+    assert world.to_be_found() - there == set(), "not found"
     check_removals(world, raw)
 
     assert not [name for name in FAULTS if not world.faults.struck[name]], "a day without these proves little"
