@@ -9,6 +9,7 @@ import msgspec
 
 from contract import events
 from contract.times import format_millis
+from contract.topics import DAY_MS
 from ops.logging import get_logger
 from producer import coverage
 from producer.calls import Account
@@ -119,7 +120,7 @@ class Searching:
         channels = {
             seen.channel_id: KnownChannel(found_ms=self._now_ms())
             for seen in found.videos
-            if seen.channel_id is not None and seen.channel_id not in self._state.channels
+            if seen.channel_id is not None and self._is_to_follow(seen.channel_id)
         }
         await self._keeper.keep("search", events.SEARCH, result, channels)
         running.published += len(result.kept)
@@ -137,6 +138,13 @@ class Searching:
             plan.polled_ms = self._now_ms()
         else:
             plan.caught_up_ms = self._now_ms()
+
+    def _is_to_follow(self, channel_id: str) -> bool:
+        """New, or said to have no uploads before a search listed one of them; that rests for a day."""
+        known = self._state.channels.get(channel_id)
+        if known is None:
+            return True
+        return known.missing and self._now_ms() - (known.looked_ms or 0) >= DAY_MS
 
     def _restart(self, plan: QueryPlan, running: RunningPass, error: InvalidPageToken) -> None:
         again = running.place.restart_chain()

@@ -243,8 +243,17 @@ class VideoAgenda:
         self._place(video_id, video)
 
     def queue_private(self, video_id: str, now_ms: int) -> None:
-        """A playlist lists this id without a publish time: ask for it, but once a day at most."""
-        if video_id in self._videos or video_id in self._private:
+        """A playlist lists this id without a publish time: ask for it, but once a day at most.
+
+        One that is known has turned private: it is asked for as a suspect, unless it was seen within the hour.
+        """
+        known = self._videos.get(video_id)
+        if known is not None:
+            if known.missing_ms is None and known.gone_ms is None and now_ms - known.fetched_ms >= CONFIRM_MS:
+                self._retry_ms.setdefault(video_id, now_ms)
+                self._place(video_id, known)
+            return
+        if video_id in self._private:
             return
         if len(self._private) >= MOST_PRIVATE:
             self._private.put(next(iter(self._private)), None)

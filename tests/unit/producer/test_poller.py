@@ -476,6 +476,28 @@ async def test_a_second_page_is_read_when_all_of_the_first_is_newer_than_the_las
     assert len(bench.writer.raw_ids) == 60
 
 
+async def test_a_channel_that_was_said_to_have_no_uploads_is_followed_again_when_a_search_lists_it() -> None:
+    bench = Bench(units=GENEROUS)
+    bench.know_channel(None)
+    await bench.tick(2)
+    bench.youtube.uploads_of[CHANNEL] = uploads("Green tea")
+    bench.youtube.publish(NOW_MS + 25 * HOUR_MS)
+    await bench.tick(27, seconds=3600)
+    assert len(bench.youtube.looks) > 1
+    assert video_id(1000) in bench.writer.raw_ids
+
+
+async def test_a_known_video_that_turns_private_is_asked_for_and_then_gone() -> None:
+    bench = Bench(units=GENEROUS)
+    for number in range(60):
+        bench.know_video(number, fetched_ms=NOW_MS - 2 * HOUR_MS)
+    bench.know_channel([private_item(7)])
+    bench.youtube.gone = {video_id(7)}
+    await bench.tick(3, seconds=3700)
+    assert bench.writer.removed_ids == [video_id(7)]
+    assert len([ids for ids in bench.youtube.asked if video_id(7) in ids]) == 2
+
+
 # Videos.
 
 

@@ -341,12 +341,20 @@ class TestPrivate:
         assert agenda.next_batch(NOW + PRIVATE_REST_MS - 1) is None
         assert take(agenda, NOW + PRIVATE_REST_MS).ids == ("a",)
 
-    def test_a_known_video_is_none(self) -> None:
-        agenda = VideoAgenda({"a": known()})
-        agenda.queue_private("a", NOW)
+    def test_one_that_becomes_known_is_none(self) -> None:
+        agenda = VideoAgenda({})
         agenda.queue_private("b", NOW)
         agenda.note("b", known())
         assert agenda.next_batch(NOW) is None
+
+    def test_a_known_video_is_a_suspect_unless_it_was_seen_within_the_hour(self) -> None:
+        fetched_ms = known().fetched_ms
+        agenda = VideoAgenda({"a": known(), "b": known()})
+        agenda.queue_private("a", fetched_ms + CONFIRM_MS - 1)
+        assert agenda.next_batch(fetched_ms + CONFIRM_MS - 1) is None
+        agenda.queue_private("a", fetched_ms + CONFIRM_MS)
+        batch = take(agenda, fetched_ms + CONFIRM_MS)
+        assert (batch.purpose, set(batch.ids)) == ("confirm", {"a", "b"})
 
     def test_the_longest_known_is_forgotten_when_there_are_too_many(self) -> None:
         agenda = VideoAgenda({})
