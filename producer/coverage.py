@@ -97,11 +97,10 @@ def pages_per_pass(
 ) -> int:
     """After how many pages a pass leaves the rest for later, so that no query holds up the others.
 
-    Twice what its window is expected to hold; half a query's share of a day's calls as long as that is not known.
+    Half a query's share of a day's calls, or twice what its window is expected to hold if that is more.
     """
-    if videos_per_day is None:
-        return max(2, int(calls_per_day / max(1, queries) / 2))
-    return 2 + int(2 * videos_per_day * window.seconds / 86_400 / page_items)
+    expected = (videos_per_day or 0.0) * window.seconds / 86_400
+    return max(2 + int(2 * expected / page_items), int(calls_per_day / max(1, queries) / 2))
 
 
 def complete_fresh(

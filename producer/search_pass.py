@@ -117,6 +117,11 @@ class SearchPass:
         self._begin_chain()
         return self._restarts <= MAX_RESTARTS
 
+    @property
+    def has_got_on(self) -> bool:
+        """Whether less than the whole is left: only then may it be left for later, or it would be so for ever."""
+        return self._open != [self.window] or self._below_chain() is not None
+
     def leave_rest(self) -> None:
         """End the pass here; what has not been read is `unread`."""
         if self._open:

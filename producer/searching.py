@@ -128,7 +128,7 @@ class Searching:
         outside = running.place.outside
         running.place.take(SearchAnswer([seen.published_ms for seen in found.videos], page.next_page_token))
         self._metrics.items_outside.inc(running.place.outside - outside)
-        if running.place.pages >= running.page_limit:
+        if running.place.pages >= running.page_limit and running.place.has_got_on:
             running.place.leave_rest()
 
     def _stall(self, plan: QueryPlan, running: RunningPass) -> None:

@@ -87,7 +87,7 @@ def test_the_newest_reach_back_as_far_as_a_third_of_half_a_days_calls_carries(
     assert reach_seconds(videos_per_day, calls_per_day=100, page_items=50) == pytest.approx(hours * 3600)
 
 
-def pages(videos_per_day: float | None, hours: float = 24, queries: int = 2) -> int:
+def pages(videos_per_day: float | None, hours: float = 24, queries: int = 100) -> int:
     window = Window(0, int(hours * HOUR_MS) - 1)
     return pages_per_pass(videos_per_day, window, calls_per_day=100, queries=queries, page_items=50)
 
@@ -96,12 +96,14 @@ def test_a_pass_ends_after_twice_the_pages_that_are_expected() -> None:
     assert pages(500.0) == 2 + 20
     assert pages(500.0, hours=6) == 2 + 5
     assert pages(0.0) == 2
+    assert pages(None) == 2
 
 
-def test_of_an_unknown_query_a_pass_ends_after_half_of_its_share_of_the_day() -> None:
-    assert pages(None) == 25
+def test_a_pass_has_half_of_its_querys_share_of_the_day_at_least() -> None:
+    assert pages(None, queries=2) == 25
+    assert pages(500.0, queries=2) == 25
+    assert pages(1_000.0, queries=2) == 42
     assert pages(None, queries=0) == 50
-    assert pages(None, queries=1_000) == 2
 
 
 # After a pass over the newest.

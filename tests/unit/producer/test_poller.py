@@ -687,6 +687,15 @@ async def test_what_a_search_could_not_reach_is_read_beside_the_newest() -> None
     assert bench.metric("missed_seconds", query="tea") == 0
 
 
+async def test_many_videos_of_one_second_do_not_keep_a_pass_from_getting_on() -> None:
+    bench = Bench(calls=4)
+    for _ in range(190):
+        bench.youtube.publish(NOW_MS - 5_000)
+    await bench.tick(40, seconds=3 * 3600)
+    assert bench.writer.raw_ids == bench.youtube.ids
+    assert bench.metric("missed_seconds", query="tea") == 0
+
+
 async def test_more_than_the_quota_carries_is_told() -> None:
     bench = Bench(calls=4)
     bench.publish_backlog(400)

@@ -209,6 +209,16 @@ def test_what_is_left_out_is_said() -> None:
     assert 10_700_000 - 49_000 <= newer.before_ms < 10_700_000, "what has been read is not unread"
 
 
+def test_a_pass_has_got_on_once_less_than_its_window_is_left() -> None:
+    place = SearchPass("tea", HOUR)
+    assert not place.has_got_on
+    for number in range(3):
+        page(place, 0, f"page-{number}", [HOUR.before_ms] * 50)
+        assert not place.has_got_on, "all of it is of the window's last second"
+    page(place, 0, "page-3", falling(HOUR.before_ms - 1000, 50))
+    assert place.has_got_on
+
+
 def test_a_pass_that_read_nothing_leaves_all_and_one_that_read_all_leaves_nothing() -> None:
     place = SearchPass("tea", HOUR)
     place.leave_rest()
