@@ -71,6 +71,14 @@ UNREADABLE_LEDGER: Final = Ledger(1 << 53)
 """What a ledger that cannot be read counts as: its day is spent, on the safe side."""
 
 
+def read_ledger(value: bytes) -> Ledger:
+    """The ledger in a value of the state; `UNREADABLE_LEDGER` when there is none in it."""
+    try:
+        return msgspec.json.decode(value, type=Ledger)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return UNREADABLE_LEDGER
+
+
 class FollowedQuery(msgspec.Struct, frozen=True):
     """A query that is, or was, followed.
 

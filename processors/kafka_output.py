@@ -4,7 +4,6 @@ Every send is awaited to its acknowledgement. Faust's own producer is not used: 
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
@@ -16,6 +15,7 @@ from aiokafka.structs import RecordMetadata
 from contract.events import DeadLetterEnvelope, VideoEnvelope, dead_letter_headers, first_failure, video_headers
 from contract.topics import DEAD_LETTER, DEAD_LETTER_MAX_BYTES, VIDEOS
 from contract.version import VERSION
+from ops.clock import now_ms
 from ops.kafka_client import pace_metadata_requests
 from processors.decode import Record, Refusal
 from processors.projection import Unavailable
@@ -92,11 +92,11 @@ class KafkaDeadLetters:
         self._output = output
 
     async def send(self, refused: Sequence[tuple[Record, Refusal]]) -> None:
-        now_ms = time.time_ns() // 1_000_000
-        await self._output.send([_dead_letter(record, refusal, now_ms) for record, refusal in refused])
+        failed_at_ms = now_ms()
+        await self._output.send([_dead_letter(record, refusal, failed_at_ms) for record, refusal in refused])
 
 
-def _dead_letter(record: Record, refusal: Refusal, now_ms: int) -> Message:
+def _dead_letter(record: Record, refusal: Refusal, failed_at_ms: int) -> Message:
     origin, attempt = first_failure(record.headers, f"{record.topic}/{record.partition}/{record.offset}")
     envelope = DeadLetterEnvelope(
         reason=refusal.reason,
@@ -104,7 +104,7 @@ def _dead_letter(record: Record, refusal: Refusal, now_ms: int) -> Message:
         origin=origin,
         attempt=attempt,
         version=VERSION,
-        failed_at_ms=now_ms,
+        failed_at_ms=failed_at_ms,
     )
     # A record of neither key nor value cannot be sent; an empty key stands for the missing one.
     key = b"" if record.key is None and record.value is None else record.key

@@ -21,9 +21,8 @@ from typing import Final
 
 import msgspec
 
+from contract.topics import DAY_MS
 from producer.known import KnownChannel
-
-DAY_MS: Final = 86_400_000
 
 HALF_LIFE_MS: Final = 30 * DAY_MS
 """What was observed so long ago counts half: channels change their habits."""

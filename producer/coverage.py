@@ -14,6 +14,7 @@ from typing import Final, Literal
 import msgspec
 
 from contract.topics import DAY_MS
+from producer.search_pass import PAGE_ITEMS
 from producer.windows import SECOND_MS, Window
 
 PART_MS: Final = DAY_MS // 2
@@ -28,7 +29,6 @@ KEEP_MS: Final = 7 * DAY_MS
 MAX_STRETCHES: Final = 400
 _MEMORY_DAYS: Final = 2.0
 _OUTAGE_DAYS: Final = 2
-_PAGE_ITEMS: Final = 50
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -81,26 +81,24 @@ def decide_fresh_window(
     return FreshWindow(Window(cut_ms, now_ms), None if is_read else Window(begin_ms, cut_ms - 1))
 
 
-def reach_seconds(videos_per_day: float, *, calls_per_day: float, page_items: int) -> float:
+def reach_seconds(videos_per_day: float, *, calls_per_day: float) -> float:
     """How far any newest window may reach back, so that a round over all queries takes half a day.
 
     That is of the calls that the newest have while something is missed: one in three.
     `videos_per_day` is what all queries find together: one reach for all, so that what cannot be read is the same
     part of each. Between an hour and a day.
     """
-    days = calls_per_day / 3 / 2 * page_items / max(videos_per_day, 1.0)
+    days = calls_per_day / 3 / 2 * PAGE_ITEMS / max(videos_per_day, 1.0)
     return min(max(days, 1 / 24), 1.0) * DAY_MS / SECOND_MS
 
 
-def pages_per_pass(
-    videos_per_day: float | None, window: Window, *, calls_per_day: float, queries: int, page_items: int
-) -> int:
+def pages_per_pass(videos_per_day: float | None, window: Window, *, calls_per_day: float, queries: int) -> int:
     """After how many pages a pass leaves the rest for later, so that no query holds up the others.
 
     Half a query's share of a day's calls, or twice what its window is expected to hold if that is more.
     """
     expected = (videos_per_day or 0.0) * window.seconds / 86_400
-    return max(2 + int(2 * expected / page_items), int(calls_per_day / max(1, queries) / 2))
+    return max(2 + int(2 * expected / PAGE_ITEMS), int(calls_per_day / max(1, queries) / 2))
 
 
 def complete_fresh(
@@ -181,9 +179,9 @@ def capacity_per_day(*, calls_per_day: int, queries: int, overlap_seconds: int, 
     passes = max(1.0, 86_400 / max(1, overlap_seconds))
     sweeps = DAY_MS / SWEEP_EVERY_MS
     times_read = passes * 2 * overlap_seconds / 86_400 + sweeps * max(0, sweep_seconds - overlap_seconds) / 86_400
-    every_day = (calls_per_day - queries * (passes + sweeps) / 2) * _PAGE_ITEMS / max(1.0, times_read)
+    every_day = (calls_per_day - queries * (passes + sweeps) / 2) * PAGE_ITEMS / max(1.0, times_read)
     days_to_read = 1 + _OUTAGE_DAYS
-    after_outage = (calls_per_day - queries * 2 * days_to_read / 2) * _PAGE_ITEMS / (2 * days_to_read)
+    after_outage = (calls_per_day - queries * 2 * days_to_read / 2) * PAGE_ITEMS / (2 * days_to_read)
     return max(0.0, min(every_day, after_outage))
 
 

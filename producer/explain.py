@@ -15,11 +15,19 @@ from producer import coverage
 from producer.channel_ranking import ChannelPick
 from producer.following import Following
 from producer.known import KnownVideo
-from producer.planner import AskForVideos, Budgets, Decision, Known, LookAtUploads, QueryPlan, Search, Wait, decide
+from producer.planner import (
+    Budgets,
+    Decision,
+    Known,
+    LookAtUploads,
+    QueryPlan,
+    Search,
+    Wait,
+    decide_search,
+    decide_unit,
+)
 
 TOP_CHANNELS: Final = 10
-
-_BETWEEN_REASONS: Final = "; "
 
 
 class NextCall(msgspec.Struct, frozen=True):
@@ -71,16 +79,16 @@ def explain(
     searches, units = left[SEARCH_BUCKET], left[UNITS_BUCKET]
     loads = tuple(_load(plan) for plan in known.queries.values())
 
-    def decided(budgets: Budgets) -> Decision:
-        return decide(now_ms, budgets, known, following.poll_seconds)
+    def next_search(*, newest: bool) -> Search | Wait:
+        return decide_search(now_ms, _in_pace(searches, units, newest=newest), known, following.poll_seconds)
 
-    search = _searched(decided(_only(searches=searches, newest=True)))
+    search = _next_call(next_search(newest=True))
     return Explanation(
         search=search,
-        catch_up=_caught_up(decided(_only(searches=searches, newest=False))) if searches else search,
-        units=_asked(decided(_only(units=units))),
+        catch_up=_caught_up(next_search(newest=False)) if searches else search,
+        units=_next_call(decide_unit(now_ms, _in_pace(searches, units, newest=True), known)),
         queries=loads,
-        videos_per_day=sum(load.videos_per_day or 0.0 for load in loads),
+        videos_per_day=known.videos_per_day,
         capacity_per_day=coverage.capacity_per_day(
             calls_per_day=following.search_calls_per_day,
             queries=len(loads),
@@ -93,8 +101,8 @@ def explain(
     )
 
 
-def _only(*, searches: int = 0, newest: bool = False, units: int = 0) -> Budgets:
-    """One kind of call allowed, and the other not: the planner decides searches first."""
+def _in_pace(searches: int, units: int, *, newest: bool) -> Budgets:
+    """What is left, with every call in pace but perhaps the searches for the newest."""
     return Budgets(
         search_left=searches,
         newest_in_pace=newest,
@@ -104,25 +112,15 @@ def _only(*, searches: int = 0, newest: bool = False, units: int = 0) -> Budgets
     )
 
 
-def _searched(decision: Decision) -> NextCall:
-    if isinstance(decision, Wait):
-        return NextCall(None, decision.reason.partition(_BETWEEN_REASONS)[0])
-    return _next_call(decision)
-
-
-def _caught_up(decision: Decision) -> NextCall:
+def _caught_up(decision: Search | Wait) -> NextCall:
     if isinstance(decision, Wait):
         return NextCall(None, "nothing that was missed can be read now, and no sweep is due")
     return _next_call(decision)
 
 
-def _asked(decision: Decision) -> NextCall:
+def _next_call(decision: Decision) -> NextCall:
     if isinstance(decision, Wait):
-        return NextCall(None, decision.reason.partition(_BETWEEN_REASONS)[2])
-    return _next_call(decision)
-
-
-def _next_call(decision: Search | LookAtUploads | AskForVideos) -> NextCall:
+        return NextCall(None, decision.reason)
     if isinstance(decision, Search):
         return NextCall("search", decision.reason)
     if isinstance(decision, LookAtUploads):
@@ -131,13 +129,12 @@ def _next_call(decision: Search | LookAtUploads | AskForVideos) -> NextCall:
 
 
 def _load(plan: QueryPlan) -> QueryLoad:
-    missed = plan.coverage.missed if plan.coverage else ()
     return QueryLoad(
         query=plan.query,
         waiting_since=_text(plan.coverage.completed_ms if plan.coverage else None),
-        missed_stretches=len(missed),
-        missed_seconds=sum(stretch.window.seconds for stretch in missed),
-        videos_per_day=plan.coverage.videos_per_day if plan.coverage else None,
+        missed_stretches=len(plan.coverage.missed) if plan.coverage else 0,
+        missed_seconds=plan.missed_seconds,
+        videos_per_day=plan.videos_per_day,
     )
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 from contract.producer_state import FollowedQuery
 from contract.query_match import matches, parse_query
-from contract.settings import ALL_VIDEOS
+from contract.settings import ALL_VIDEOS, Settings
 from contract.times import format_millis
 
 
@@ -21,6 +21,19 @@ class Following(msgspec.Struct, frozen=True):
     backfill_seconds: int
     search_calls_per_day: int
     keep_all_uploads: bool = False
+
+    @classmethod
+    def by(cls, settings: Settings) -> "Following":
+        """As these settings say."""
+        return cls(
+            queries=settings.queries,
+            poll_seconds=settings.poll_seconds,
+            overlap_seconds=settings.overlap_seconds,
+            sweep_seconds=settings.sweep_seconds,
+            backfill_seconds=settings.backfill_seconds,
+            search_calls_per_day=settings.search_calls_per_day,
+            keep_all_uploads=settings.keep_all_uploads,
+        )
 
 
 def decide_changes(

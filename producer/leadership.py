@@ -16,17 +16,16 @@ import msgspec
 from contract.producer_state import LEADER_KEY, PRODUCER_GROUP, Leader
 from contract.times import format_millis
 from contract.topics import PRODUCER_STATE
+from ops.clock import now_ms
 from ops.logging import get_logger
 from producer.kafka_record import KafkaRecord
 from producer.partition_owner import Deposed, PartitionOwner, Tenure
 from producer.publisher import RecordWriter
+from producer.state import Entry
 from producer.state_log import StateFold, StateRecord, epoch_headers
 from producer.state_reader import StateReader
 
 __all__ = ["Deposed", "Leadership", "Term"]
-
-Entry = tuple[bytes, bytes | None]
-"""A key and its new value; None removes it."""
 
 _log = get_logger(__name__)
 
@@ -115,7 +114,7 @@ class Term:
         await self._read_to_end()
         found = self._reader.position
         await self._tenure.hold()
-        since = format_millis(time.time_ns() // 1_000_000)
+        since = format_millis(now_ms())
         self._leader = Leader(self._fold.epoch + 1, uuid.uuid4().hex, since)
         await self._write([(LEADER_KEY, msgspec.json.encode(self._leader))])
         await self._read_to_end()

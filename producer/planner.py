@@ -68,6 +68,16 @@ class QueryPlan:
     newest: RunningPass | None = None
     behind: RunningPass | None = None
 
+    @property
+    def missed_seconds(self) -> float:
+        """How much of the query's past was never read."""
+        return sum(stretch.window.seconds for stretch in self.coverage.missed) if self.coverage else 0.0
+
+    @property
+    def videos_per_day(self) -> float | None:
+        """How much the query finds; None as long as that is not known."""
+        return self.coverage.videos_per_day if self.coverage else None
+
 
 class UploadsPage(msgspec.Struct, frozen=True):
     """A page of a channel's uploads that is still to be read in this look."""
@@ -90,6 +100,11 @@ class Known:
     uploads_page: UploadsPage | None = None
     owed: int = 0
     last_unit: Literal["refresh", "other"] = "other"
+
+    @property
+    def videos_per_day(self) -> float:
+        """How much all queries find together, as far as that is known."""
+        return sum(plan.videos_per_day or 0.0 for plan in self.queries.values())
 
 
 class Budgets(msgspec.Struct, frozen=True):
@@ -139,14 +154,15 @@ Decision = Search | LookAtUploads | AskForVideos | Wait
 
 def decide(now_ms: int, budgets: Budgets, known: Known, poll_seconds: float) -> Decision:
     """The next call, or `Wait`."""
-    search = _decide_search(now_ms, budgets, known, poll_seconds)
+    search = decide_search(now_ms, budgets, known, poll_seconds)
     if not isinstance(search, Wait):
         return search
-    unit = _decide_unit(now_ms, budgets, known)
+    unit = decide_unit(now_ms, budgets, known)
     return Wait(f"{search.reason}; {unit.reason}") if isinstance(unit, Wait) else unit
 
 
-def _decide_search(now_ms: int, budgets: Budgets, known: Known, poll_seconds: float) -> Search | Wait:
+def decide_search(now_ms: int, budgets: Budgets, known: Known, poll_seconds: float) -> Search | Wait:
+    """The next search, or `Wait`."""
     if budgets.search_left <= 0:
         return Wait("no search calls are left today")
     if is_waiting(budgets.search_backoff, now_ms):
@@ -223,18 +239,14 @@ def _next_behind(now_ms: int, plans: Iterable[QueryPlan]) -> QueryPlan | None:
     Of the missed, those of the query that has missed most, in time: so that what cannot be read is the same of each.
     """
     candidates = [
-        plan
-        for plan in plans
-        if not now_ms < plan.deferred_until_ms <= now_ms + DEFER_MS
-        and plan.coverage is not None
-        and plan.coverage.stretches
+        plan for plan in plans if not now_ms < plan.deferred_until_ms <= now_ms + DEFER_MS and _has_stretch(plan)
     ]
     missed = [plan for plan in candidates if _has_missed(plan)]
     return min(
         missed or candidates,
         key=lambda plan: (
             not _is_under_way(plan.behind),
-            -_missed_seconds(plan),
+            -plan.missed_seconds,
             _unless_ahead(plan.caught_up_ms, now_ms),
         ),
         default=None,
@@ -258,10 +270,6 @@ def _has_missed(plan: QueryPlan) -> bool:
     return plan.coverage is not None and bool(plan.coverage.missed)
 
 
-def _missed_seconds(plan: QueryPlan) -> float:
-    return sum(stretch.window.seconds for stretch in plan.coverage.missed) if plan.coverage else 0.0
-
-
 def _why_newest(plan: QueryPlan, now_ms: int) -> str:
     if plan.newest is not None:
         return f"next page of the newest videos for {plan.query!r}"
@@ -279,7 +287,8 @@ def _why_behind(plan: QueryPlan, account: str) -> str:
     return f"{plan.query!r} still has {what} to read, {paid}"
 
 
-def _decide_unit(now_ms: int, budgets: Budgets, known: Known) -> LookAtUploads | AskForVideos | Wait:
+def decide_unit(now_ms: int, budgets: Budgets, known: Known) -> LookAtUploads | AskForVideos | Wait:
+    """The next call of one unit, or `Wait`."""
     if budgets.units_left <= 0:
         return Wait("no units are left today")
     if is_waiting(budgets.units_backoff, now_ms):

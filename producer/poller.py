@@ -7,6 +7,7 @@ means.
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
+from contract.topics import DAY_MS
 from ops.logging import get_logger
 from ops.metrics import ProducerMetrics
 from producer import coverage, planner
@@ -25,7 +26,6 @@ from producer.state import Entry, ProducerState
 from producer.upload_looks import UploadLooks, UploadsClient
 
 _SHOW_EVERY_MS: Final = 10_000
-_DAY_SECONDS: Final = 86_400
 
 _log = get_logger(__name__)
 
@@ -145,25 +145,22 @@ class Poller:
         self._metrics.known.labels("videos").set(len(self._state.videos))
         self._metrics.known.labels("channels").set(len(self._state.channels))
         oldest_ms = self._known.agenda.oldest_fetched_ms()
-        days = 0.0 if oldest_ms is None else max(0, now_ms - oldest_ms) / 1000 / _DAY_SECONDS
+        days = 0.0 if oldest_ms is None else max(0, now_ms - oldest_ms) / DAY_MS
         self._metrics.oldest_unrefreshed_days.set(days)
-        plans = self._known.queries.values()
-        for plan in plans:
-            missed = plan.coverage.missed if plan.coverage else ()
-            self._metrics.missed_seconds.labels(plan.query).set(sum(stretch.window.seconds for stretch in missed))
+        for plan in self._known.queries.values():
+            self._metrics.missed_seconds.labels(plan.query).set(plan.missed_seconds)
         self._show_load(now_ms)
 
     def _show_load(self, now_ms: int) -> None:
-        plans = self._known.queries.values()
-        volume = sum(plan.coverage.videos_per_day or 0.0 for plan in plans if plan.coverage)
+        volume = self._known.videos_per_day
         capacity = coverage.capacity_per_day(
             calls_per_day=self._following.search_calls_per_day,
-            queries=len(plans),
+            queries=len(self._known.queries),
             overlap_seconds=self._following.overlap_seconds,
             sweep_seconds=self._following.sweep_seconds,
         )
         self._metrics.search_load.set(volume / max(capacity, 1.0))
-        if volume > capacity and now_ms - self._told_overload_ms >= _DAY_SECONDS * 1000:
+        if volume > capacity and now_ms - self._told_overload_ms >= DAY_MS:
             self._told_overload_ms = now_ms
             _log.warning(
                 "the queries find more videos a day than the search quota can carry: some will be found late or never; "

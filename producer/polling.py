@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from ops.metrics import ProducerMetrics
 from producer.calls import Calls
@@ -22,3 +23,16 @@ class Polling:
     known: Known
     metrics: ProducerMetrics
     now_ms: Callable[[], int]
+
+
+class PollingStep:
+    """One of the three kinds of call, with what it shares with the others at hand."""
+
+    def __init__(self, polling: Polling) -> None:
+        self._following: Final = polling.following
+        self._calls: Final = polling.calls
+        self._keeper: Final = polling.keeper
+        self._state: Final = polling.state
+        self._known: Final = polling.known
+        self._metrics: Final = polling.metrics
+        self._now_ms: Final = polling.now_ms

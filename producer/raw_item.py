@@ -78,7 +78,7 @@ def fetched_record(
         queries=tuple(queries),
         first_seen_ms=first_seen_ms,
     )
-    return KafkaRecord(topics.RAW, seen.video_id.encode(), _to_json(seen.item), tuple(raw_headers(envelope)))
+    return _record(envelope, _to_json(seen.item))
 
 
 def gone_record(
@@ -94,7 +94,11 @@ def gone_record(
         queries=tuple(queries),
         first_seen_ms=first_seen_ms,
     )
-    return KafkaRecord(topics.RAW, video_id.encode(), None, tuple(raw_headers(envelope)))
+    return _record(envelope, None)
+
+
+def _record(envelope: RawEnvelope, value: bytes | None) -> KafkaRecord:
+    return KafkaRecord(topics.RAW, envelope.subject.encode(), value, tuple(raw_headers(envelope)))
 
 
 def _read(

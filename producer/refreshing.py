@@ -9,7 +9,7 @@ from contract import events
 from ops.logging import get_logger
 from producer.error_policy import BadQuery, InvalidPageToken, NotFound, YouTubeUnavailable
 from producer.planner import AskForVideos
-from producer.polling import Polling
+from producer.polling import Polling, PollingStep
 from producer.raw_item import read_videos
 from producer.sightings import sort_refreshed
 from producer.video_agenda import judge
@@ -25,18 +25,12 @@ class VideosClient(Protocol):
         """Make one call; raises `YouTubeError`."""
 
 
-class Refreshing:
+class Refreshing(PollingStep):
     """The calls of `videos.list`."""
 
     def __init__(self, client: VideosClient, polling: Polling) -> None:
+        super().__init__(polling)
         self._client: Final = client
-        self._following: Final = polling.following
-        self._calls: Final = polling.calls
-        self._keeper: Final = polling.keeper
-        self._state: Final = polling.state
-        self._known: Final = polling.known
-        self._metrics: Final = polling.metrics
-        self._now_ms: Final = polling.now_ms
 
     async def ask(self, decision: AskForVideos) -> None:
         """Ask for videos by id: those that are there are refreshed, those that are not may be gone."""
@@ -58,7 +52,11 @@ class Refreshing:
         present = {seen.video_id for seen in found.videos}
         verdict = judge(asked, present, self._state.videos, now_ms)
         result = sort_refreshed(
-            found.videos, self._state.videos, self._known.matcher, now_ms, keep_all=self._following.keep_all_uploads
+            found.videos,
+            self._state.videos,
+            self._known.matcher,
+            now_ms,
+            keep_all=self._following.keep_all_uploads,
         )
         await self._keeper.keep("videos", events.VIDEOS, result)
         if verdict.failed:

@@ -16,9 +16,9 @@ from producer.calls import Account
 from producer.error_policy import BadQuery, InvalidPageToken, YouTubeError
 from producer.known import KnownChannel
 from producer.planner import DEFER_MS, QueryPlan, RunningPass, Search, next_owed
-from producer.polling import Polling
+from producer.polling import Polling, PollingStep
 from producer.raw_item import read_search
-from producer.search_pass import PAGE_ITEMS, SearchAnswer, SearchPass, SearchRequest
+from producer.search_pass import SearchAnswer, SearchPass, SearchRequest
 from producer.sightings import sort_found
 from producer.windows import Window
 from producer.youtube_client import Page
@@ -33,18 +33,12 @@ class SearchClient(Protocol):
         """Make one call; raises `YouTubeError`."""
 
 
-class Searching:
+class Searching(PollingStep):
     """The passes over all queries."""
 
     def __init__(self, client: SearchClient, polling: Polling) -> None:
+        super().__init__(polling)
         self._client: Final = client
-        self._following: Final = polling.following
-        self._calls: Final = polling.calls
-        self._keeper: Final = polling.keeper
-        self._state: Final = polling.state
-        self._known: Final = polling.known
-        self._metrics: Final = polling.metrics
-        self._now_ms: Final = polling.now_ms
 
     async def read_page(self, decision: Search) -> None:
         plan = self._known.queries[decision.query]
@@ -64,11 +58,8 @@ class Searching:
             raise
         running.stalled = False
         if running.place.next_request() is None:
-            await (
-                self._complete_newest(plan, running)
-                if running.stretch is None
-                else self._complete_behind(plan, running)
-            )
+            complete = self._complete_newest if running.stretch is None else self._complete_behind
+            await complete(plan, running)
 
     def _newest(self, plan: QueryPlan) -> RunningPass:
         """The query's pass over its newest stretch, begun now if there is none under way."""
@@ -82,9 +73,8 @@ class Searching:
             overlap_seconds=self._following.overlap_seconds,
             backfill_seconds=self._following.backfill_seconds,
             reach_seconds=coverage.reach_seconds(
-                sum((each.coverage.videos_per_day or 0.0) for each in self._known.queries.values() if each.coverage),
+                self._known.videos_per_day,
                 calls_per_day=self._following.search_calls_per_day,
-                page_items=PAGE_ITEMS,
             ),
         )
         plan.polled_ms = now_ms
@@ -105,11 +95,10 @@ class Searching:
 
     def _page_limit(self, plan: QueryPlan, window: Window) -> int:
         return coverage.pages_per_pass(
-            plan.coverage.videos_per_day if plan.coverage else None,
+            plan.videos_per_day,
             window,
             calls_per_day=self._following.search_calls_per_day,
             queries=len(self._known.queries),
-            page_items=PAGE_ITEMS,
         )
 
     async def _read_page(self, running: RunningPass, request: SearchRequest, account: Account) -> None:

@@ -6,7 +6,6 @@ its items be published; the watermark moves with a finished pass only, so nothin
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Final, TypeVar
@@ -19,6 +18,7 @@ from contract.producer_state import SEARCH_BUCKET, UNITS_BUCKET
 from contract.settings import Settings, SettingsError, require_for_polling, youtube_keys
 from contract.topics import PRODUCER_STATE, RAW, topic_specs
 from ops.admin_server import admin_server
+from ops.clock import now_ms
 from ops.health import Health
 from ops.kafka_topics import require_topics, wait_for_kafka
 from ops.logging import get_logger
@@ -139,25 +139,17 @@ class _Producer:
         state = ProducerState(term, term.values)
         limits = {SEARCH_BUCKET: settings.search_calls_per_day, UNITS_BUCKET: settings.units_per_day}
         return Poller(
-            following=Following(
-                queries=self._queries,
-                poll_seconds=settings.poll_seconds,
-                overlap_seconds=settings.overlap_seconds,
-                sweep_seconds=settings.sweep_seconds,
-                backfill_seconds=settings.backfill_seconds,
-                search_calls_per_day=settings.search_calls_per_day,
-                keep_all_uploads=settings.keep_all_uploads,
-            ),
+            following=Following.by(settings),
             client=YouTubeClient(
                 youtube_keys(settings), settings.youtube_api_endpoint, settings.youtube_timeout_seconds
             ),
-            calls=Calls(lease=term, ledger=QuotaLedger(limits, state), metrics=metrics, now_ms=_now_ms),
+            calls=Calls(lease=term, ledger=QuotaLedger(limits, state), metrics=metrics, now_ms=now_ms),
             lease=term,
             publisher=Publisher(writer, metrics),
             state=state,
             operator_changes=term.operator_changes,
             metrics=metrics,
-            now_ms=_now_ms,
+            now_ms=now_ms,
             stopping=self._stopping.is_set,
         )
 
@@ -170,7 +162,3 @@ class _Producer:
             except (KafkaError, OSError) as error:
                 _log.warning("Kafka answered and went away again", error=repr(error))
                 await asyncio.sleep(_PAUSE_SECONDS)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

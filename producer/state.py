@@ -51,12 +51,7 @@ class ProducerState:
     def used(self, bucket: str, pacific_date: str) -> int:
         """What has been debited from a bucket on a day."""
         value = self._ledger.get(wire.ledger_key(bucket, pacific_date))
-        if value is None:
-            return 0
-        try:
-            return msgspec.json.decode(value, type=wire.Ledger).used
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return wire.UNREADABLE_LEDGER.used
+        return 0 if value is None else wire.read_ledger(value).used
 
     async def set_used(self, bucket: str, pacific_date: str, used: int) -> None:
         """Remember what has been debited from a bucket on a day."""

@@ -11,7 +11,7 @@ from producer.channel_ranking import learn, mark_missing
 from producer.error_policy import BadQuery, InvalidPageToken, NotFound, YouTubeUnavailable
 from producer.known import KnownChannel
 from producer.planner import LookAtUploads, UploadsPage
-from producer.polling import Polling
+from producer.polling import Polling, PollingStep
 from producer.raw_item import read_uploads
 from producer.search_pass import PAGE_ITEMS
 from producer.sightings import sort_uploads
@@ -29,18 +29,12 @@ class UploadsClient(Protocol):
         """Make one call; raises `YouTubeError`."""
 
 
-class UploadLooks:
+class UploadLooks(PollingStep):
     """The looks at all channels."""
 
     def __init__(self, client: UploadsClient, polling: Polling) -> None:
+        super().__init__(polling)
         self._client: Final = client
-        self._following: Final = polling.following
-        self._calls: Final = polling.calls
-        self._keeper: Final = polling.keeper
-        self._state: Final = polling.state
-        self._known: Final = polling.known
-        self._metrics: Final = polling.metrics
-        self._now_ms: Final = polling.now_ms
         self._versions: Final[dict[str, _Upload]] = {}
 
     async def look(self, decision: LookAtUploads) -> None:

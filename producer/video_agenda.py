@@ -20,11 +20,11 @@ from typing import Final, Literal
 
 import msgspec
 
+from contract.topics import DAY_MS
 from producer.known import KnownVideo
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
-DAY_MS: Final = 24 * HOUR_MS
 
 BATCH_IDS: Final = 50
 """The most ids that one call takes."""

@@ -4,7 +4,6 @@ Time comes from the clock that it is given, so a test can move it. Whoever runs 
 and again; everything else answers from memory.
 """
 
-import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
 from functools import partial
@@ -15,6 +14,7 @@ import msgspec
 
 from contract.settings import Settings
 from contract.video import Live
+from ops.clock import now_ms
 from simulator.answered import Answered
 from simulator.catalogue import CatalogueVideo, read_catalogue
 from simulator.endpoints import Endpoints
@@ -43,11 +43,6 @@ _LONGEST_STRIDE_MS: Final = 1000
 """After a longer silence (a pause, a sleeping laptop) what would have been published in it is not made up for."""
 
 _LOG_FILE: Final = Path("simulator", "published.jsonl")
-
-
-def wall_clock() -> int:
-    """The machine's time in milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 class Calls(msgspec.Struct):
@@ -207,7 +202,7 @@ def _apply(change: Change, published: PublishedVideo) -> None:
             published.video = msgspec.structs.replace(published.video, live=change.live)
 
 
-def open_simulation(settings: Settings, clock: Clock = wall_clock) -> Simulation:
+def open_simulation(settings: Settings, clock: Clock = now_ms) -> Simulation:
     """The simulation that the settings describe, going on from its log if there is one.
 
     Raises:

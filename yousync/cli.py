@@ -7,7 +7,6 @@ them, so that `--help` is quick and an image without the local stack works.
 import asyncio
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -25,6 +24,7 @@ from contract.settings import (
     secret_values,
     shown_value,
 )
+from ops.clock import now_ms
 
 _FAILED: Final = 1
 _WRONG: Final = 2
@@ -231,7 +231,7 @@ def list_queries(as_json: AsJson = False, home: Home = None) -> None:
 
     rows = asyncio.run(queries.find_rows(settings.kafka_bootstrap_servers))
     with _reader_may_leave():
-        typer.echo(queries.rows_json(rows) if as_json else "\n".join(queries.rows_text(rows, _now_ms())))
+        typer.echo(queries.rows_json(rows) if as_json else "\n".join(queries.rows_text(rows, now_ms())))
 
 
 @queries_app.command("add", epilog=_examples("yousync queries add tea 'green coffee'"))
@@ -241,7 +241,7 @@ def add_queries(queries: Queries, home: Home = None) -> None:
     _quiet_log(settings, "queries")
     from yousync.queries import add  # noqa: PLC0415
 
-    typer.echo(asyncio.run(add(settings.kafka_bootstrap_servers, queries, _now_ms())))
+    typer.echo(asyncio.run(add(settings.kafka_bootstrap_servers, queries, now_ms())))
 
 
 @queries_app.command(
@@ -259,7 +259,7 @@ def remove_queries(
     _quiet_log(settings, "queries")
     from yousync.queries import remove  # noqa: PLC0415
 
-    typer.echo(asyncio.run(remove(settings.kafka_bootstrap_servers, queries, _now_ms(), purge=purge_videos)))
+    typer.echo(asyncio.run(remove(settings.kafka_bootstrap_servers, queries, now_ms(), purge=purge_videos)))
 
 
 @app.command(epilog=_examples("yousync quota", "yousync quota --explain", "yousync quota --json"))
@@ -294,7 +294,7 @@ def purge(
     _quiet_log(settings, "purge")
     from yousync import purge as purging  # noqa: PLC0415
 
-    request = purging.purge_of(older_than, _now_ms())
+    request = purging.purge_of(older_than, now_ms())
     count = asyncio.run(purging.count_videos(settings, request))
     if not count:
         typer.echo(f"Every video was refreshed since {request.not_fetched_since}: nothing to remove.")
@@ -373,10 +373,6 @@ def _quiet_log(settings: Settings, command: str) -> None:
 
     configure_logging("warning", settings.log_format, service=command, secrets=secret_values(settings))
     _quiet_clients()
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _confirm(question: str, without_terminal: str) -> None:

@@ -13,7 +13,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import PyMongoError
 
-from contract.producer_state import SEARCH_BUCKET, UNITS_BUCKET, UNREADABLE_LEDGER, Ledger, ledger_key
+from contract.producer_state import SEARCH_BUCKET, UNITS_BUCKET, Ledger, ledger_key, read_ledger
 from contract.read_model import EVERY_VIDEO, VIDEOS
 from contract.settings import Settings, SettingsError
 from contract.times import pacific_date
@@ -52,14 +52,6 @@ def quota_left(ledgers: dict[bytes, Ledger], settings: Settings, date: str) -> Q
         return max(0, granted - ledger.used)
 
     return QuotaLeft(left(SEARCH_BUCKET, settings.search_calls_per_day), left(UNITS_BUCKET, settings.units_per_day))
-
-
-def read_ledger(value: bytes) -> Ledger:
-    """A ledger of the producer's state; one that cannot be read counts as the producer counts it."""
-    try:
-        return msgspec.json.decode(value, type=Ledger)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return UNREADABLE_LEDGER
 
 
 class Observer:

@@ -18,6 +18,7 @@ from contract.producer_state import VIDEO_PREFIX, PurgeRequest, video_key
 from contract.settings import Settings
 from contract.times import format_millis
 from contract.topics import RAW, topic_specs
+from ops.clock import now_ms
 from ops.kafka_topics import require_topics
 from ops.metrics import ProducerMetrics
 from producer.kafka_writer import KafkaWriter
@@ -133,8 +134,3 @@ class _Lines:
         if time.monotonic() - self._told_at >= _REMIND_SECONDS:
             self._told_at = time.monotonic()
             typer.echo(f"{removed:,} of {self._total:,} videos removed", err=True)
-
-
-def now_ms() -> int:
-    """The wall clock, ms since 1970."""
-    return time.time_ns() // 1_000_000

@@ -1,6 +1,5 @@
 """`yousync quota`: what is granted, used and left today, and what the producer would spend it on next."""
 
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
@@ -17,6 +16,7 @@ from contract.times import (
     pacific_day_start_ms,
     parse_rfc3339_ms,
 )
+from ops.clock import now_ms
 from producer.explain import Explanation, NextCall, explain
 from producer.following import Following
 from producer.recall import recall
@@ -63,7 +63,7 @@ async def find_quota(settings: Settings, *, explained: bool) -> Quota:
     """
     async with producer_log(settings.kafka_bootstrap_servers) as log:
         state = log.state() if explained else log.state(LEDGER_PREFIX)
-    return quota_of(state, settings, time.time_ns() // 1_000_000, explained=explained)
+    return quota_of(state, settings, now_ms(), explained=explained)
 
 
 def quota_of(state: ProducerState, settings: Settings, now_ms: int, *, explained: bool) -> Quota:
@@ -74,7 +74,7 @@ def quota_of(state: ProducerState, settings: Settings, now_ms: int, *, explained
     explanation = None
     if explained:
         left = {each.bucket: each.left for each in buckets}
-        explanation = explain(now_ms, recall(state), state.videos, _following(settings), left)
+        explanation = explain(now_ms, recall(state), state.videos, Following.by(settings), left)
     return Quota(
         as_of=format_millis(now_ms),
         pacific_date=pacific_date(now_ms),
@@ -133,18 +133,6 @@ def _pace_text(bucket: BucketToday) -> str:
     if bucket.seconds_per_call < 1:
         return f"{1 / bucket.seconds_per_call:,.1f} a second until the day ends; {even}"
     return f"one every {spoken(bucket.seconds_per_call)} until the day ends; {even}"
-
-
-def _following(settings: Settings) -> Following:
-    return Following(
-        queries=settings.queries,
-        poll_seconds=settings.poll_seconds,
-        overlap_seconds=settings.overlap_seconds,
-        sweep_seconds=settings.sweep_seconds,
-        backfill_seconds=settings.backfill_seconds,
-        search_calls_per_day=settings.search_calls_per_day,
-        keep_all_uploads=settings.keep_all_uploads,
-    )
 
 
 def _explanation_text(why: Explanation, now_ms: int) -> Iterator[str]:

@@ -10,11 +10,10 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
 from contract import producer_state as wire
 from contract.producer_state import FollowedQuery, FollowedVideo, Leader, Ledger, PurgeRequest, Watermark
@@ -27,6 +26,7 @@ from producer.purging import PER_STEP
 from producer.state import Entry
 from producer.state_log import StateFold, StateRecord, epoch_headers, read_epoch
 from tests.conftest import MakeServers, Servers
+from tests.producer_stage import read_topic
 
 OLD = [f"old{number:08d}" for number in range(PER_STEP + 5)]
 COFFEE_ONLY = "coffeeonly1"
@@ -63,29 +63,14 @@ class Operator:
         assert "Traceback" not in said.decode()
         return said.decode()
 
-    async def reads(self, topic: str, partitions: int) -> list[Any]:
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, enable_auto_commit=False)
-        await consumer.start()
-        try:
-            places = [TopicPartition(topic, number) for number in range(partitions)]
-            consumer.assign(places)
-            await consumer.seek_to_beginning(*places)
-            records: list[Any] = []
-            for place, end in (await consumer.end_offsets(places)).items():
-                while await consumer.position(place) < end:
-                    records += (await consumer.getmany(place, timeout_ms=1000)).get(place, [])
-            return records
-        finally:
-            await consumer.stop()
-
     async def state(self) -> dict[bytes, bytes]:
         fold = StateFold()
-        for record in await self.reads(PRODUCER_STATE, 1):
+        for record in await read_topic(self.bootstrap, PRODUCER_STATE, 1):
             fold.take(StateRecord(record.key, record.value, read_epoch(record.headers)))
         return fold.values
 
     async def removed(self) -> list[str]:
-        return [record.key.decode() for record in await self.reads(RAW, 4) if record.value is None]
+        return [record.key.decode() for record in await read_topic(self.bootstrap, RAW, 4) if record.value is None]
 
 
 def now_ms() -> int:

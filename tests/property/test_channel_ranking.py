@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contract.topics import DAY_MS
 from producer.channel_ranking import (
-    DAY_MS,
     HEAD_START_MS,
     MISSING_RATE,
     MISSING_REST_MS,

@@ -7,12 +7,12 @@ from typing import Final
 import msgspec
 import pytest
 
+from contract.topics import DAY_MS
 from contract.video import Live
 from producer.known import KnownVideo
 from producer.video_agenda import (
     BATCH_IDS,
     CONFIRM_MS,
-    DAY_MS,
     HOUR_MS,
     MINUTE_MS,
     REPEAT_MS,

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.partitioner import murmur2
 
 from contract.topics import RAW_MAX_BYTES, TopicSpec
@@ -20,6 +19,7 @@ from producer.kafka_writer import KafkaWriter
 from producer.publisher import RecordWriter
 from tests.conftest import Servers
 from tests.fakes.producer_edges import MemoryWriter
+from tests.producer_stage import read_topic
 
 PARTITIONS = 4
 
@@ -49,30 +49,18 @@ async def edges(request: pytest.FixtureRequest) -> AsyncIterator[Edges]:
     await create_missing_topics(bootstrap, [raw], 1)
     kafka = KafkaWriter(bootstrap)
     try:
-        yield Edges(kafka, raw.name, lambda: asyncio.ensure_future(read_topic(bootstrap, raw.name)))
+        yield Edges(kafka, raw.name, lambda: asyncio.ensure_future(read_records(bootstrap, raw.name)))
     finally:
         await kafka.close()
 
 
-async def read_topic(bootstrap: str, topic: str) -> list[KafkaRecord]:
+async def read_records(bootstrap: str, topic: str) -> list[KafkaRecord]:
     """Every record, partition after partition."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        left = sum((await consumer.end_offsets(partitions)).values())
-        found: list[KafkaRecord] = []
-        while len(found) < left:
-            for partition, batch in (await consumer.getmany(timeout_ms=1000)).items():
-                for record in batch:
-                    expected = (murmur2(record.key) & 0x7FFFFFFF) % PARTITIONS
-                    assert partition.partition == expected, "not where Java's partitioner puts it"
-                    found.append(KafkaRecord(topic, record.key, record.value, tuple(record.headers)))
-        return found
-    finally:
-        await consumer.stop()
+    found = await read_topic(bootstrap, topic, PARTITIONS)
+    for record in found:
+        expected = (murmur2(record.key) & 0x7FFFFFFF) % PARTITIONS
+        assert record.partition == expected, "not where Java's partitioner puts it"
+    return [KafkaRecord(topic, record.key, record.value, tuple(record.headers)) for record in found]
 
 
 def record(topic: str, number: int, value: bytes | None = b"{}") -> KafkaRecord:

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from contract.topics import DAY_MS
 from producer.channel_ranking import (
-    DAY_MS,
     HEAD_START_MS,
     MISSING_REST_MS,
     NEW_RATE,

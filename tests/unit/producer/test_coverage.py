@@ -84,12 +84,12 @@ def test_a_watermark_far_ahead_of_the_clock_counts_as_none() -> None:
 def test_the_newest_reach_back_as_far_as_a_third_of_half_a_days_calls_carries(
     videos_per_day: float, hours: float
 ) -> None:
-    assert reach_seconds(videos_per_day, calls_per_day=100, page_items=50) == pytest.approx(hours * 3600)
+    assert reach_seconds(videos_per_day, calls_per_day=100) == pytest.approx(hours * 3600)
 
 
 def pages(videos_per_day: float | None, hours: float = 24, queries: int = 100) -> int:
     window = Window(0, int(hours * HOUR_MS) - 1)
-    return pages_per_pass(videos_per_day, window, calls_per_day=100, queries=queries, page_items=50)
+    return pages_per_pass(videos_per_day, window, calls_per_day=100, queries=queries)
 
 
 def test_a_pass_ends_after_twice_the_pages_that_are_expected() -> None:

@@ -3,13 +3,13 @@
 import msgspec
 import pytest
 
+from contract.topics import DAY_MS
 from contract.video import Live
 from producer.known import KnownVideo
 from producer.video_agenda import (
     BATCH_IDS,
     COMPLETE_WAIT_MS,
     CONFIRM_MS,
-    DAY_MS,
     FAILURE_PAUSE_MS,
     FILL_MS,
     HOUR_MS,

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from contract.producer_state import Ledger, ledger_key
+from contract.producer_state import Ledger, ledger_key, read_ledger
 from contract.settings import SettingsError, load_settings
-from yousync.observer import QuotaLeft, _mongo_client, quota_left, read_ledger, total_lag
+from yousync.observer import QuotaLeft, _mongo_client, quota_left, total_lag
 
 
 @pytest.mark.parametrize(
