@@ -34,6 +34,7 @@ Reason = Literal[
 
 _DETAIL_CHARACTERS: Final = 500
 _MAX_YEARS_AHEAD_MS: Final = 2 * YEAR_MS
+_MAX_DEPTH: Final = 100
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -214,6 +215,7 @@ def _read_item(value: bytes, envelope: events.RawEnvelope) -> Item:
         value.decode()
     except UnicodeDecodeError as error:
         raise _RefusedError("not_utf8", error) from None
+    _check_depth(value)
     try:
         kind = _kind_decoder.decode(value).kind
         source = _SOURCE_OF.get(kind or envelope.source)
@@ -222,17 +224,32 @@ def _read_item(value: bytes, envelope: events.RawEnvelope) -> Item:
         return _READERS[source](value, envelope)
     except msgspec.ValidationError as error:
         raise _RefusedError("schema", error) from None
-    except RecursionError:
-        raise _RefusedError("not_json", "nested too deeply") from None
     except msgspec.DecodeError as error:
         raise _RefusedError(*_malformed(value, error)) from None
+
+
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_AS_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def _check_depth(value: bytes) -> None:
+    """The decoder's own limit depends on the caller's stack, which is another in a replay than in a live run."""
+    if value.count(b"[") + value.count(b"{") <= _MAX_DEPTH:
+        return
+    brackets = _STRING.sub(b"", value).translate(_AS_SQUARE, _NO_BRACKETS)
+    for _ in range(_MAX_DEPTH):
+        brackets = brackets.replace(b"[]", b"")  # the innermost level
+    if brackets:
+        raise _RefusedError("not_json", f"nested deeper than {_MAX_DEPTH}, or a bracket without its pair")
 
 
 def _malformed(value: bytes, error: msgspec.DecodeError) -> tuple[Reason, str]:
     """Lone surrogates are well-formed JSON that no UTF-8 text can hold: a fault of content, not of form."""
     try:
-        json.loads(value, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
+        # Text, for bytes would be taken for UTF-16 too; numbers of any length, for none is kept.
+        json.loads(value.decode(), parse_int=float, parse_constant=_no_constant)
+    except ValueError:
         return "not_json", str(error)
     return "schema", f"text that is not valid Unicode (a lone surrogate): {error}"
 
@@ -250,15 +267,22 @@ def _from_search(value: bytes, envelope: events.RawEnvelope) -> Item:
         video_id=raw.id.video_id,
         # Search alone escapes titles and channel titles for HTML, and does not escape descriptions (as recorded from
         # the real API: the same title has `&amp;` in search and `&` in videos.list).
-        title=html.unescape(snippet.title),
+        title=_unescape(snippet.title),
         description=snippet.description,
         channel_id=snippet.channel_id,
-        channel_title=None if snippet.channel_title is None else html.unescape(snippet.channel_title),
+        channel_title=None if snippet.channel_title is None else _unescape(snippet.channel_title),
         published_at=snippet.published_at,
         live=snippet.live_broadcast_content,
         duration=None,
         thumbnails=snippet.thumbnails,
     )
+
+
+def _unescape(text: str) -> str:
+    try:
+        return html.unescape(text)
+    except ValueError as error:  # a character reference of thousands of digits
+        raise _RefusedError("schema", error) from None
 
 
 def _from_playlist(value: bytes, envelope: events.RawEnvelope) -> Item:

@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from contract import events
 from contract.times import YOUTUBE_FOUNDED_MS, format_seconds
@@ -244,3 +246,35 @@ def test_a_refusal_never_carries_the_whole_poison() -> None:
     key = base64.b64encode(b"x" * 3000)
 
     assert refused(msgspec.structs.replace(record(1, 0, search_item(1)), key=key)) == "bad_id"
+
+
+@st.composite
+def damaged_records(draw: st.DrawFn) -> Record:
+    """A good record with a stretch of its bytes replaced, or with a key, value or headers of any bytes."""
+    sound = draw(st.sampled_from([record(1, 0, search_item(1)), record(1, 0, video_item(1)), record(1, 0, None)]))
+    value = sound.value
+    if value is not None:
+        start = draw(st.integers(0, len(value)))
+        pieces = [b"", b'"', b"&#99", b"\\u", b"\\ud800", b"1e999", b"null", b"{", b"[]", b"\xff", b"\0", b"-1"]
+        damage = draw(st.binary(max_size=9) | st.sampled_from(pieces))
+        value = value[:start] + damage * draw(st.integers(1, 3)) + value[start + draw(st.integers(0, 9)) :]
+    names = st.sampled_from(["ce_type", "ce_time", "ce_queries", "ce_firstseen", "ce_source", "dl_origin", "x"])
+    texts = st.sampled_from(
+        [b"0001-01-01T00:00:00+23:59", b"9999-12-31T23:59:59-23:59", b"[]", b"null", b'["\\u0000"]']
+    )
+    added = draw(st.lists(st.tuples(names, st.none() | st.binary(max_size=20) | texts), max_size=3))
+    return msgspec.structs.replace(
+        sound,
+        key=draw(st.just(sound.key) | st.none() | st.binary(max_size=12)),
+        value=draw(st.just(value) | st.none() | st.binary()),
+        headers=(*sound.headers, *added),
+        timestamp_ms=draw(st.sampled_from([NOW_MS, 0, -1, 2**62])),
+    )
+
+
+@given(damaged_records())
+def test_whatever_a_record_holds_it_is_taken_or_refused_and_nothing_is_raised(damaged: Record) -> None:
+    answer = decode(damaged, partition_of)
+
+    assert isinstance(answer, Item | Gone | Refusal)
+    assert answer == decode(damaged, partition_of)
