@@ -29,6 +29,9 @@ _SPEC: Final = [("ce_specversion", b"1.0"), ("content-type", b"application/json"
 _UNREADABLE: Final = (KeyError, ValueError, AttributeError, TypeError)
 """A header is missing or malformed; the last two, for Kafka's headers may be null, whatever a client's types say."""
 
+_ORIGIN: Final = re.compile(r"[A-Za-z0-9._-]{1,249}/\d{1,10}/\d{1,19}")
+"""`topic/partition/offset`."""
+
 _OUR_ITEM_TYPE: Final = re.compile(r"io\.yousync\.item\.(fetched|gone)\.v1(\.\d+)?")
 
 
@@ -68,7 +71,11 @@ class VideoEnvelope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetterEnvelope(msgspec.Struct, frozen=True, kw_only=True):
-    """What is said about a dead letter: why, and where it first failed (`origin`, its identity)."""
+    """What is said about a dead letter: why, and where it first failed (`origin`, its identity).
+
+    `timestamp_ms` is Kafka's of the record that failed, which stands in for a missing `ce_time`: put back with it, an
+    old record never looks new. None in dead letters of versions that did not write it.
+    """
 
     reason: str
     detail: str
@@ -76,6 +83,7 @@ class DeadLetterEnvelope(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     version: str
     failed_at_ms: int
+    timestamp_ms: int | None = None
 
 
 def raw_headers(envelope: RawEnvelope) -> list[tuple[str, bytes]]:
@@ -155,14 +163,27 @@ def read_video_headers(headers: Headers) -> VideoEnvelope:
 
 def dead_letter_headers(original: Headers, envelope: DeadLetterEnvelope) -> list[tuple[str, bytes]]:
     """The original headers, less what an earlier failure said, and what is to be said now."""
-    return [
-        *((name, value) for name, value in original if not name.startswith("dl_")),
+    headers = [
+        *_not_ours(original),
         ("dl_reason", envelope.reason.encode()),
         ("dl_detail", envelope.detail.encode("utf-8", "backslashreplace")),
         ("dl_origin", envelope.origin.encode()),
         ("dl_attempt", str(envelope.attempt).encode()),
         ("dl_version", envelope.version.encode()),
         ("dl_failed_at", format_millis(envelope.failed_at_ms).encode()),
+    ]
+    if envelope.timestamp_ms is not None:
+        # A number, for Kafka takes times that no calendar has.
+        headers.append(("dl_timestamp_ms", str(envelope.timestamp_ms).encode()))
+    return headers
+
+
+def retried_headers(letter: Headers, envelope: DeadLetterEnvelope) -> list[tuple[str, bytes]]:
+    """Headers of a dead letter's record put back onto its topic: the original ones, and what `first_failure` reads."""
+    return [
+        *_not_ours(letter),
+        ("dl_origin", envelope.origin.encode()),
+        ("dl_attempt", str(envelope.attempt).encode()),
     ]
 
 
@@ -181,18 +202,27 @@ def read_dead_letter_headers(headers: Headers) -> DeadLetterEnvelope:
             attempt=int(said["dl_attempt"]),
             version=said["dl_version"].decode(),
             failed_at_ms=parse_rfc3339_ms(said["dl_failed_at"].decode()),
+            timestamp_ms=int(said["dl_timestamp_ms"]) if "dl_timestamp_ms" in said else None,
         )
     except _UNREADABLE as error:
         raise EnvelopeError(f"not a dead letter: {error!r}") from error
 
 
 def first_failure(headers: Headers, here: str) -> tuple[str, int]:
-    """Origin and attempt number of a record that fails now: a retried one keeps the origin of its first failure."""
+    """Origin and attempt number of a record that fails now: a retried one keeps the origin of its first failure.
+
+    What does not read as an origin and the number of an attempt was not written by a retry.
+    """
     said = dict(headers)
     try:
-        return said["dl_origin"].decode(), int(said["dl_attempt"]) + 1
+        origin, attempt = said["dl_origin"].decode(), int(said["dl_attempt"])
     except _UNREADABLE:
         return here, 1
+    return (origin, attempt + 1) if _ORIGIN.fullmatch(origin) and attempt >= 1 else (here, 1)
+
+
+def _not_ours(headers: Headers) -> list[tuple[str, bytes]]:
+    return [(name, value) for name, value in headers if not name.startswith("dl_")]
 
 
 def _text_attributes(headers: Headers) -> dict[str, str]:

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
 _PACIFIC: Final = ZoneInfo("America/Los_Angeles")
 _Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -26,11 +27,11 @@ def parse_rfc3339_ms(text: str) -> int:
         moment = msgspec.convert(text, _Aware)
     except msgspec.ValidationError as error:
         raise ValueError(f"not an RFC 3339 time with a zone: {text!r}") from error
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
+    return (moment - _EPOCH) // _MILLISECOND
 
 
 def _iso_seconds(ms: int) -> str:
-    return (_EPOCH + timedelta(seconds=ms // 1000)).strftime("%Y-%m-%dT%H:%M:%S")
+    return datetime.fromtimestamp(ms // 1000, UTC).isoformat()[:19]
 
 
 def format_seconds(ms: int) -> str:

@@ -16,6 +16,8 @@ PRODUCER_STATE: Final = "yousync.producer.state"
 PROJECTOR_GROUP: Final = "yousync-projector"
 """Consumer group of the processors, and Faust's app id: it prefixes the changelog's name."""
 
+_PROJECTOR_CLIENT: Final = "yousync-processor-projection-"
+
 KNOWN_VIDEOS_TABLE: Final = "known_videos"
 CHANGELOG: Final = f"{PROJECTOR_GROUP}-{KNOWN_VIDEOS_TABLE}-changelog"
 
@@ -78,3 +80,14 @@ def producer_state_config() -> dict[str, str]:
 def changelog_config() -> dict[str, str]:
     """Settings of the table's changelog; Faust declares the same."""
     return {"cleanup.policy": "compact"}
+
+
+def projector_client_id(projection_version: int) -> str:
+    """Client id of a worker: the group's members show which projection version is alive."""
+    return f"{_PROJECTOR_CLIENT}{projection_version}"
+
+
+def read_projector_client_id(client_id: str) -> int | None:
+    """The projection version of a member; None for a client that does not say."""
+    version = client_id.removeprefix(_PROJECTOR_CLIENT)
+    return int(version) if version != client_id and version.isdecimal() else None

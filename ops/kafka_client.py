@@ -3,10 +3,23 @@
 import asyncio
 from typing import Any, Final
 
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
 RETRY_BACKOFF_MS: Final = 500
 """How long a client waits before it asks brokers again that did not answer."""
 
 _METADATA_PAUSE_SECONDS: Final = 0.25
+
+
+_STOP_SECONDS: Final = 10.0
+
+
+async def stop_client(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
+    """Stop it also with Kafka away, when a producer flushes for ever and a consumer raises that it was cancelled."""
+    stopping = asyncio.create_task(client.stop())
+    await asyncio.wait([stopping], timeout=_STOP_SECONDS)
+    stopping.cancel()
+    await asyncio.gather(stopping, return_exceptions=True)
 
 
 def pace_metadata_requests(client: Any) -> None:

@@ -4,6 +4,8 @@ A service makes its own `CollectorRegistry`-bound set, so that a test (or severa
 share numbers.
 """
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
@@ -122,7 +124,7 @@ class ProcessorMetrics:
         self.events = Counter("yousync_video_events", "Events sent to youtube.videos.", ["type"], registry=registry)
         self.batch_seconds = Histogram(
             "yousync_batch_seconds",
-            "Time from taking a batch to acknowledging it.",
+            "Time that a batch's records of one partition take, from their decoding to the last of their effects.",
             registry=registry,
             buckets=_LATENCY_SECONDS,
         )
@@ -138,7 +140,72 @@ class ProcessorMetrics:
             ["part"],
             registry=registry,
         )
-        self.lag = Gauge("yousync_consumer_lag", "Raw records not yet acknowledged.", ["partition"], registry=registry)
+        self.lag = Gauge(
+            "yousync_consumer_lag",
+            "Raw records not yet acknowledged, for each partition of this worker.",
+            ["partition"],
+            registry=registry,
+        )
+        self.standing_seconds = Gauge(
+            "yousync_commit_standing_seconds",
+            "For how long records have waited without one being acknowledged, for whatever reason; 0 when none waits.",
+            ["partition"],
+            registry=registry,
+        )
+        self.stalled = Gauge(
+            "yousync_stalled",
+            "1 while the watchdog says that this worker stands still for good; /livez says why.",
+            registry=registry,
+        )
+        self.table_entries = Gauge(
+            "yousync_table_entries",
+            "Videos in the deduplication table, by RocksDB's estimate.",
+            ["partition"],
+            registry=registry,
+        )
+        self.table_bytes = Gauge(
+            "yousync_table_bytes",
+            "Size of the deduplication table: its files and what is not yet in them.",
+            ["partition"],
+            registry=registry,
+        )
+        self.recovery_remaining = Gauge(
+            "yousync_recovery_remaining",
+            "Changelog records that the table's recovery has still to read before this worker can go on.",
+            ["partition"],
+            registry=registry,
+        )
+
+    def show_partitions(
+        self,
+        *,
+        lag: Mapping[int, float],
+        standing_seconds: Mapping[int, float],
+        table_entries: Mapping[int, float],
+        table_bytes: Mapping[int, float],
+        recovery_remaining: Mapping[int, float],
+    ) -> None:
+        """Of each partition the figures of this moment."""
+        for gauge, figures in (
+            (self.lag, lag),
+            (self.standing_seconds, standing_seconds),
+            (self.table_entries, table_entries),
+            (self.table_bytes, table_bytes),
+            (self.recovery_remaining, recovery_remaining),
+        ):
+            for partition, figure in figures.items():
+                gauge.labels(str(partition)).set(figure)
+
+    def forget_partitions(self) -> None:
+        """Partitions were assigned anew: those that are left to this worker are shown again at once."""
+        for gauge in (
+            self.lag,
+            self.standing_seconds,
+            self.table_entries,
+            self.table_bytes,
+            self.recovery_remaining,
+        ):
+            gauge.clear()
 
 
 class ApiMetrics:

@@ -1,14 +1,22 @@
-"""The agent: takes batches from the raw topic, has them projected, and acknowledges them last of all."""
+"""The agent: takes batches from the raw topic, has them projected, and acknowledges them last of all.
 
-from collections.abc import Awaitable, Callable, Sequence
+It is one agent, whichever loop delivers the records: Faust's own, an event for each record, or the chunked one, an
+event for each chunk of records.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final
 
 import faust
 
 from contract.topics import RAW
+from processors.chunked_consumer import QUEUED_CHUNKS, ChunkedTransport, ChunkMessage
 from processors.decode import Record
 
 MAX_BATCH: Final = 2_000
+MAX_CHUNKS: Final = 8
+"""Of 500 records each."""
+
 MAX_WAIT_SECONDS: Final = 0.05
 """A record waits this long at most for others to share its batch."""
 
@@ -21,17 +29,28 @@ def register_agent(app: faust.App, project: Project, acknowledged: Acknowledged)
 
     An exception of `project` leaves the batch unacknowledged and ends the worker (see the app's supervisor).
     """
-    raw = app.topic(RAW, key_type=bytes, value_type=bytes)
+    chunked = isinstance(app.transport, ChunkedTransport)
+    raw = app.topic(RAW, key_type=bytes, value_type=bytes, maxsize=QUEUED_CHUNKS if chunked else None)
+    max_events = MAX_CHUNKS if chunked else MAX_BATCH
 
     async def project_videos(stream: Any) -> None:
-        async for events in stream.noack_take(MAX_BATCH, within=MAX_WAIT_SECONDS):
-            records = [to_record(event.message) for event in events]
+        async for events in stream.noack_take(max_events, within=MAX_WAIT_SECONDS):
+            records = [record for event in events for record in records_of(event.message)]
             await project(records)
             for event in events:
                 await stream.ack(event)
             await acknowledged()
 
     app.agent(raw, name="project_videos")(project_videos)
+
+
+def records_of(message: Any) -> Iterator[Record]:
+    """The records that one of Faust's messages carries: those of its chunk, or the message itself."""
+    if not isinstance(message, ChunkMessage):
+        yield to_record(message)
+        return
+    for one in message.records:
+        yield Record(one.topic, one.partition, one.offset, one.timestamp, one.key, one.value, tuple(one.headers))
 
 
 def to_record(message: Any) -> Record:

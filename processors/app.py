@@ -5,9 +5,17 @@ from typing import Any, Final
 import faust
 from mode.supervisors import CrashingSupervisor
 
+from contract.read_model import PROJECTION_VERSION
 from contract.settings import Settings
-from contract.topics import KNOWN_VIDEOS_TABLE, PROJECTOR_GROUP, changelog_config
+from contract.topics import KNOWN_VIDEOS_TABLE, PROJECTOR_GROUP, changelog_config, projector_client_id
+from ops.logging import get_logger
+from ops.record_reader import tolerate_header_names
+from processors import table_store
+from processors.chunked_consumer import ChunkedTransport
 from processors.consumer import SteadyTransport
+from processors.faust_fingerprint import changed_sources
+
+log = get_logger(__name__)
 
 _MIB: Final = 1 << 20
 _HEARTBEATS_PER_SESSION: Final = 4
@@ -16,10 +24,13 @@ _MAX_POLL_SECONDS: Final = 86_400
 
 def create_app(settings: Settings) -> faust.App:
     """The worker of this process; the state of its table goes under `<home>/processor`."""
+    table_store.register()
+    tolerate_header_names()
     brokers = ";".join(f"kafka://{server}" for server in settings.kafka_bootstrap_servers.split(","))
     app = faust.App(
         PROJECTOR_GROUP,
         broker=brokers,
+        broker_client_id=projector_client_id(PROJECTION_VERSION),
         store="rocksdb://",  # of the app: a store named by the table is silently ignored (kafka-faust, 2.6)
         datadir=str(settings.home / "processor"),
         key_serializer="raw",
@@ -40,8 +51,19 @@ def create_app(settings: Settings) -> faust.App:
         web_enabled=False,
         cython_optimizations=True,
     )
-    app.transport = SteadyTransport(app.conf.broker_consumer, app)
+    transport = ChunkedTransport if _chunked(settings) else SteadyTransport
+    app.transport = transport(app.conf.broker_consumer, app)
     return app
+
+
+def _chunked(settings: Settings) -> bool:
+    """Whether the chunked loop is wanted, and the installed Faust the one that it was tested with."""
+    if settings.processor_loop != "chunked":
+        return False
+    changed = changed_sources()
+    if changed:
+        log.warning("the stock loop is used: this is not the Faust that the chunked one knows", changed=changed)
+    return not changed
 
 
 def known_videos_table(app: faust.App, partitions: int) -> Any:

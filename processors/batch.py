@@ -24,6 +24,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     `write`: the document must be written. `event`: what is owed to `youtube.videos`, None for nothing.
     `already_applied`: some record stood at or below the document's position, so another run was here before.
+    `absent`: nothing was stored of the key, neither document nor marker.
     """
 
     video_id: str
@@ -33,6 +34,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     already_applied: bool
     taken: Sequence[Taken]
     refused: Sequence[tuple[Record, Refusal]]
+    absent: bool = False
 
 
 def without_duplicates(
@@ -62,6 +64,7 @@ def fold_batch(by_key: Mapping[str, Sequence[Taken]], documents: Mapping[str, Do
 
 def _fold_key(video_id: str, taken: Sequence[Taken], document: Document | None) -> Outcome:
     write = already_applied = False
+    absent = document is None
     event: OwedEvent | None = None
     refused = []
     for one in taken:
@@ -84,6 +87,7 @@ def _fold_key(video_id: str, taken: Sequence[Taken], document: Document | None) 
         already_applied=already_applied and not write,
         taken=taken,
         refused=refused,
+        absent=absent,
     )
 
 

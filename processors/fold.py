@@ -107,9 +107,21 @@ def _with_sighting(document: VideoDocument, item: Item) -> VideoDocument:
 
 def _with_item(document: VideoDocument, item: Item) -> VideoDocument:
     """The newest word of a source: it overwrites all fields but those that a higher source has given."""
-    document = _with_sighting(document, item)
+    if any(item.time_ms < register.time_ms for register in document.registers.values()):
+        public, published_ms = _with_gaps_filled(document, item), document.published_ms
+    else:
+        public, published_ms = _overwritten(document, item), item.published_ms
+    return replace(
+        _with_sighting(replace(document, video=public), item),
+        published_ms=published_ms,
+        registers={**document.registers, item.source: Register(item.hash, item.time_ms)},
+        confirmed_ms=max(document.confirmed_ms, item.time_ms),
+    )
+
+
+def _overwritten(document: VideoDocument, item: Item) -> Video:
     before = document.video
-    public = replace(
+    return replace(
         before,
         title=item.title,
         description=_description(document, item),
@@ -119,12 +131,19 @@ def _with_item(document: VideoDocument, item: Item) -> VideoDocument:
         duration_seconds=before.duration_seconds if item.duration_seconds is None else item.duration_seconds,
         thumbnails=dict(sorted({**before.thumbnails, **item.thumbnails}.items())),
     )
+
+
+def _with_gaps_filled(document: VideoDocument, item: Item) -> Video:
+    """A source's word that comes late, older than another's: what is known stays, but that an excerpt is a gap."""
+    before = document.video
+    excerpt = document.registers.keys() == {"search"}
+    unknown = before.duration_seconds is msgspec.UNSET
     return replace(
-        document,
-        video=public,
-        published_ms=item.published_ms,
-        registers={**document.registers, item.source: Register(item.hash, item.time_ms)},
-        confirmed_ms=max(document.confirmed_ms, item.time_ms),
+        before,
+        description=_description(document, item) if excerpt else before.description,
+        channel=Channel(before.channel.id or item.channel_id or "", before.channel.title or item.channel_title or ""),
+        duration_seconds=(item.duration_seconds or msgspec.UNSET) if unknown else before.duration_seconds,
+        thumbnails=dict(sorted({**item.thumbnails, **before.thumbnails}.items())),
     )
 
 

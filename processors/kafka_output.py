@@ -10,18 +10,22 @@ from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
-from aiokafka.structs import RecordMetadata
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.structs import RecordMetadata, TopicPartition
 
 from contract.events import DeadLetterEnvelope, VideoEnvelope, dead_letter_headers, first_failure, video_headers
-from contract.topics import DEAD_LETTER, DEAD_LETTER_MAX_BYTES, VIDEOS
+from contract.topics import DEAD_LETTER, MIB, VIDEOS
 from contract.version import VERSION
 from ops.clock import now_ms
 from ops.kafka_client import pace_metadata_requests
 from processors.decode import Record, Refusal
-from processors.projection import Unavailable
+from processors.waiting import Unavailable
 
 _PART: Final = "Kafka"
 _SEND_SECONDS: Final = 10.0
+
+_MAX_REQUEST_BYTES: Final = 256 * MIB
+"""The client counts before compression, the topic's limit after it: what came in compressed goes out compressed."""
 
 
 class Message(NamedTuple):
@@ -48,6 +52,8 @@ class KafkaOutput:
             KafkaError: a fault that waiting does not mend.
         """
         try:
+            if all(message.partition is not None for message in messages):
+                return await self._send_batches(messages)
             pending = [
                 await self._producer.send(
                     message.topic,
@@ -67,6 +73,34 @@ class KafkaOutput:
             if error.retriable or isinstance(error, KafkaTimeoutError):
                 raise Unavailable(_PART, repr(error)) from error
             raise
+
+    async def _send_batches(self, messages: Sequence[Message]) -> list[RecordMetadata]:
+        """As `send`, for messages that name their partitions: they go in batches made here, not one by one."""
+        batches: list[tuple[BatchBuilder, TopicPartition, list[int]]] = []
+        filling: dict[TopicPartition, tuple[BatchBuilder, list[int]]] = {}
+        for at, message in enumerate(messages):
+            place = TopicPartition(message.topic, message.partition)
+            if place not in filling or not _append(filling[place][0], message):
+                filling[place] = self._producer.create_batch(), []
+                batches.append((filling[place][0], place, filling[place][1]))
+                _append(filling[place][0], message)
+            filling[place][1].append(at)
+        pending = [
+            await self._producer.send_batch(batch, place.topic, partition=place.partition)
+            for batch, place, _ in batches
+        ]
+        async with asyncio.timeout(_SEND_SECONDS):
+            written = await asyncio.gather(*pending)
+        found: dict[int, RecordMetadata] = {}
+        for (_, _, members), first in zip(batches, written, strict=True):
+            found |= {at: first._replace(offset=first.offset + place) for place, at in enumerate(members)}
+        return [found[at] for at in range(len(messages))]
+
+
+def _append(batch: BatchBuilder, message: Message) -> bool:
+    """Whether the batch had room; an empty one always has."""
+    said = batch.append(timestamp=None, key=message.key, value=message.value, headers=list(message.headers))
+    return said is not None
 
 
 class KafkaVideoEvents:
@@ -105,6 +139,7 @@ def _dead_letter(record: Record, refusal: Refusal, failed_at_ms: int) -> Message
         attempt=attempt,
         version=VERSION,
         failed_at_ms=failed_at_ms,
+        timestamp_ms=record.timestamp_ms,
     )
     # A record of neither key nor value cannot be sent; an empty key stands for the missing one.
     key = b"" if record.key is None and record.value is None else record.key
@@ -125,7 +160,7 @@ async def kafka_output(bootstrap: str) -> AsyncIterator[KafkaOutput]:
         acks="all",
         compression_type="zstd",
         max_batch_size=256 << 10,
-        max_request_size=DEAD_LETTER_MAX_BYTES,
+        max_request_size=_MAX_REQUEST_BYTES,
         request_timeout_ms=10_000,
     )
     await producer.start()

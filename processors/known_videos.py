@@ -6,19 +6,14 @@ them: same keys, values, partitions and offset mark, so that Faust's recovery re
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 from faust.types import TP
 
 from contract.topics import CHANGELOG
 from processors.dedup import KnownVideo, decode_known, encode_known
 from processors.kafka_output import KafkaOutput, Message
-
-
-class _PartitionStore(Protocol):
-    """A partition's RocksDB; a list of keys gives a list of values."""
-
-    def get(self, key: list[bytes]) -> list[bytes | None]: ...
+from processors.table_store import TableStore
 
 
 class _ChangelogMessage(NamedTuple):
@@ -40,10 +35,13 @@ class FaustKnownVideos:
         self._table = table
         self._output = output
 
+    @property
+    def _store(self) -> TableStore:
+        return cast("TableStore", self._table.data)
+
     def read(self, partition: int, video_ids: Sequence[str]) -> dict[str, KnownVideo]:
         """What the table knows of these ids."""
-        store = cast("_PartitionStore", self._table.data._db_for_partition(partition))  # noqa: SLF001  # the only bulk read: ADR 3
-        values = store.get([video_id.encode() for video_id in video_ids])
+        values = self._store.entries(partition, [video_id.encode() for video_id in video_ids])
         known = {
             video_id: decode_known(value)
             for video_id, value in zip(video_ids, values, strict=True)
@@ -61,6 +59,9 @@ class FaustKnownVideos:
             Message(CHANGELOG, partition, video_id.encode(), None if entry is None else encode_known(entry))
             for video_id, entry in entries.items()
         ]
+        name = self._store.name_record(partition)
+        if name is not None:
+            messages.insert(0, Message(CHANGELOG, partition, *name))
         written = await self._output.send(messages)
         changes = [
             _ChangelogEvent(
@@ -68,4 +69,4 @@ class FaustKnownVideos:
             )
             for message, at in zip(messages, written, strict=True)
         ]
-        self._table.data.apply_changelog_batch(changes, to_key=bytes, to_value=bytes)
+        self._store.apply_changelog_batch(changes, to_key=bytes, to_value=bytes)

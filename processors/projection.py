@@ -8,12 +8,10 @@ documents, events or the table the lease is checked, because a worker that was p
 need none: their origin makes a copy harmless.
 """
 
-import asyncio
-import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Final, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -25,21 +23,12 @@ from processors.dead_letter_limit import DeadLetterLimit
 from processors.decode import Record, Refusal, decode
 from processors.dedup import KnownVideo
 from processors.document import Document
+from processors.seam import AppliedOffsets, Lease, RawLog, Seam
+from processors.waiting import Patience
 
 log = get_logger(__name__)
 T = TypeVar("T")
 Refused = tuple[Record, Refusal]
-
-FIRST_DELAY_SECONDS: Final = 0.1
-MAX_DELAY_SECONDS: Final = 5.0
-
-
-class Unavailable(Exception):
-    """A part of the infrastructure is away or busy: wait and try again. `part` names it."""
-
-    def __init__(self, part: str, reason: object) -> None:
-        super().__init__(f"{part} is unavailable: {reason}")
-        self.part = part
 
 
 class TopicRecreatedError(Exception):
@@ -53,12 +42,12 @@ class WriteResult(msgspec.Struct, frozen=True):
     rejected: Mapping[str, str]
 
 
-class ReadModel(Protocol):
+class ReadModel(AppliedOffsets, Protocol):
     """MongoDB, as the projection uses it. Every method raises `Unavailable` when it should be tried again."""
 
     async def generation(self) -> str: ...
     async def documents(self, video_ids: Sequence[str]) -> dict[str, Document]: ...
-    async def write(self, documents: Sequence[Document]) -> WriteResult: ...
+    async def write(self, documents: Sequence[Document], absent: Collection[str] = ()) -> WriteResult: ...
 
 
 class VideoEvents(Protocol):
@@ -80,13 +69,6 @@ class KnownVideos(Protocol):
     async def write(self, partition: int, entries: Mapping[str, KnownVideo | None]) -> None: ...
 
 
-class Lease(Protocol):
-    """The right to speak for the partitions of a batch, since the batch began."""
-
-    async def hold(self) -> None:
-        """Return once it is certain that this worker still owns them; raise when it does not (fencing.Fenced)."""
-
-
 class Projection:
     """Takes batches of raw records into the read model, the stream and the table."""
 
@@ -97,6 +79,7 @@ class Projection:
         events: VideoEvents,
         dead_letters: DeadLetters,
         known_videos: KnownVideos,
+        raw_log: RawLog,
         limit: DeadLetterLimit,
         metrics: ProcessorMetrics,
         partition_of: Callable[[bytes], int],
@@ -110,8 +93,18 @@ class Projection:
         self._metrics = metrics
         self._partition_of = partition_of
         self._log_end = log_end
-        self.waiting_for: set[str] = set()
+        self._patience = Patience(lambda part, waits: metrics.waiting.labels(part).set(waits))
+        self.seam = Seam(read_model, raw_log, self.apply_again, self._patience)
+
+    @property
+    def waiting_for(self) -> set[str]:
         """Parts of the infrastructure that a batch waits for now."""
+        return self._patience.waiting_for
+
+    @property
+    def failed_tries(self) -> int:
+        """How often a part of the infrastructure was asked and was away."""
+        return self._patience.failed_tries
 
     async def project(self, records: Sequence[Record], lease: Lease) -> None:
         """All effects of the records, in order; when this returns their offsets may be acknowledged.
@@ -123,7 +116,7 @@ class Projection:
         with self._metrics.batch_seconds.time():
             taken, refused = self._decode(records)
             await self._refuse(refused, lease)
-            outcomes, generation, known = await self._fold(taken, lease)
+            outcomes, generation, known = await self._fold(taken, _first_offsets(records), lease)
             too_large = [one for outcome in outcomes for one in outcome.refused]
             await self._refuse(too_large, lease)
             outcomes, rejected = await self._write(outcomes, lease)
@@ -131,6 +124,24 @@ class Projection:
             await self._send_events(outcomes, partition_of, lease)
             await self._remember(outcomes, partition_of, generation, known, lease)
             self._count(records, [*refused, *too_large, *rejected], outcomes)
+
+    async def generation(self) -> str:
+        """The generation of the read model that readers read."""
+        return await self._patience.until_available(self._read_model.generation)
+
+    async def apply_again(self, records: Sequence[Record], generation: str, lease: Lease) -> bool:
+        """The fold and its effects without the table, for records that an older generation has; what they refuse is
+        dead-lettered already. False, with nothing done, if `generation` is no longer what readers read.
+        """
+        by_key: dict[str, list[Taken]] = {}
+        for one in self._decode(records)[0]:
+            by_key.setdefault(one.said.video_id, []).append(one)
+        documents = await self._until_available(lambda: self._read_model.documents(list(by_key)), lease)
+        if await self._until_available(self._read_model.generation, lease) != generation:
+            return False
+        outcomes, _ = await self._write(fold_batch(by_key, documents), lease)
+        await self._send_events(outcomes, {key: taken[0].record.partition for key, taken in by_key.items()}, lease)
+        return True
 
     def _decode(self, records: Sequence[Record]) -> tuple[list[Taken], list[Refused]]:
         taken, refused = [], []
@@ -150,11 +161,18 @@ class Projection:
             log.warning("record dead-lettered", reason=refusal.reason, detail=refusal.detail, origin=_origin(record))
             self._metrics.dead_letters.labels(refusal.reason).inc()
 
-    async def _fold(self, taken: Sequence[Taken], lease: Lease) -> tuple[list[Outcome], str, dict[str, KnownVideo]]:
-        """Duplicates dropped, documents read and folded, all against one generation of the read model."""
+    async def _fold(
+        self, taken: Sequence[Taken], first_offsets: Mapping[int, int], lease: Lease
+    ) -> tuple[list[Outcome], str, dict[str, KnownVideo]]:
+        """Duplicates dropped, documents read and folded, all against one generation of the read model.
+
+        All below `first_offsets` was applied before, perhaps to an older generation: its seam is closed first.
+        """
         known = self._look_up(taken)
         while True:
             generation = await self._until_available(self._read_model.generation, lease)
+            for partition, offset in first_offsets.items():
+                await self.seam.close(partition, offset, generation, lease)
             by_key = without_duplicates(taken, known, generation)
             if not by_key:
                 return [], generation, known
@@ -190,7 +208,8 @@ class Projection:
         pending = [outcome for outcome in outcomes if outcome.write]
         while pending:
             documents = [outcome.document for outcome in pending if outcome.document is not None]
-            result = await self._until_available(lambda: self._read_model.write(documents), lease, speaks=True)  # noqa: B023  # awaited within the turn
+            absent = {outcome.video_id for outcome in pending if outcome.absent}
+            result = await self._until_available(lambda: self._read_model.write(documents, absent), lease, speaks=True)  # noqa: B023  # awaited within the turn
             for video_id, reason in result.rejected.items():
                 outcome, refusal = done[video_id], Refusal("write_rejected", reason[:500])
                 rejected += [(one.record, refusal) for one in outcome.taken]
@@ -247,38 +266,16 @@ class Projection:
 
     async def _until_available(self, call: Callable[[], Awaitable[T]], lease: Lease, *, speaks: bool = False) -> T:
         """The call's answer, tried for ever; `speaks` marks a step that others see, which needs the lease each time."""
-        started = time.monotonic()
-        waits: str | None = None
-        for delay in _delays():
-            if speaks:
-                await lease.hold()
-            try:
-                answer = await call()
-            except Unavailable as error:
-                if waits is None:
-                    log.warning("waiting", part=error.part, reason=str(error))
-                waits = error.part
-                self._set_waiting(waits, waiting=True)
-                await asyncio.sleep(delay)
-            else:
-                break
-        if waits is not None:
-            self._set_waiting(waits, waiting=False)
-            log.info("going on", part=waits, seconds=round(time.monotonic() - started, 1))
-        return answer
+        return await self._patience.until_available(call, lease.hold if speaks else None)
 
-    def _set_waiting(self, part: str, *, waiting: bool) -> None:
-        self._metrics.waiting.labels(part).set(waiting)
-        (self.waiting_for.add if waiting else self.waiting_for.discard)(part)
+
+def _first_offsets(records: Sequence[Record]) -> dict[int, int]:
+    """Per partition the offset of its first record."""
+    first: dict[int, int] = {}
+    for record in records:
+        first.setdefault(record.partition, record.offset)
+    return first
 
 
 def _origin(record: Record) -> str:
     return f"{record.topic}/{record.partition}/{record.offset}"
-
-
-def _delays() -> Iterator[float]:
-    """Seconds between tries: doubling to a limit, with jitter, for ever."""
-    delay = FIRST_DELAY_SECONDS
-    while True:
-        yield delay * random.uniform(0.5, 1)  # noqa: S311  # jitter, no secret
-        delay = min(2 * delay, MAX_DELAY_SECONDS)

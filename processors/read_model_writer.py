@@ -1,6 +1,6 @@
 """The read model in MongoDB, as the processors write it: the only module of this service that knows the driver."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -17,10 +17,14 @@ from pymongo.write_concern import WriteConcern
 from contract import read_model
 from contract.settings import SettingsError
 from processors.document import Document, from_stored, to_stored
-from processors.projection import Unavailable, WriteResult
+from processors.projection import WriteResult
+from processors.waiting import Unavailable
 
 DUPLICATE_KEY: Final = 11000
 _PART: Final = "MongoDB"
+
+_UNSENDABLE: Final = (BSONError, OverflowError, DocumentTooLarge)
+"""What the driver raises for a document that it cannot send."""
 
 # Errors of one write that speak of the server, not of the document: the write is tried again. HostUnreachable,
 # HostNotFound, ExceededTimeLimit, WriteConcernFailed, NetworkTimeout, ShutdownInProgress, WriteConflict,
@@ -32,14 +36,105 @@ RETRIED_CODES: Final = frozenset(
 )
 
 
-class MongoReadModel:
-    """`processors.projection.ReadModel` on a real MongoDB."""
+class MongoDocuments:
+    """Documents of videos in one collection of a real MongoDB."""
 
-    def __init__(self, client: "AsyncIOMotorClient[dict[str, Any]]", database: str) -> None:
+    def __init__(self, client: "AsyncIOMotorClient[dict[str, Any]]", database: str, collection: str) -> None:
         self._database = client[database]
         self._videos = self._database.get_collection(
-            read_model.VIDEOS,
+            collection,
             codec_options=CodecOptions(tz_aware=True, tzinfo=UTC),
+            write_concern=WriteConcern("majority", j=True),
+            read_concern=ReadConcern("majority"),
+        )
+
+    async def create_indexes(self) -> None:
+        """Make the indexes that are missing.
+
+        Raises:
+            Unavailable: MongoDB is away or refuses.
+        """
+        with waited_for():
+            for index in read_model.INDEXES:
+                await self._videos.create_index(index.keys, name=index.name, **index.options)
+
+    async def documents(self, video_ids: Sequence[str]) -> dict[str, Document]:
+        """The documents and markers of these ids, those that are there."""
+        with waited_for():
+            stored = await self._videos.find({"_id": {"$in": list(video_ids)}}).to_list(None)
+        return {found["_id"]: from_stored(found) for found in stored}
+
+    async def insert(self, documents: Sequence[Document]) -> WriteResult:
+        """Insert documents that are most likely new; `overtaken` are the ids that are there already."""
+        now = datetime.now(UTC)
+        stored = [to_stored(document, now) for document in documents]
+        return await self._send(stored, self._insert)
+
+    async def write(self, documents: Sequence[Document], absent: Collection[str] = ()) -> WriteResult:
+        """Each document in one piece, where what is stored stands below its position; in no particular order.
+
+        `absent`: ids of which nothing was stored a moment ago. Inserting them costs the server a sixth of an upsert;
+        where something is there by now, the condition on the position decides as for all others.
+        """
+        now = datetime.now(UTC)
+        new = [to_stored(document, now) for document in documents if document.id in absent]
+        known = [to_stored(document, now) for document in documents if document.id not in absent]
+        inserted = await self._send(new, self._insert)
+        known += [document for document in new if document["_id"] in inserted.overtaken]
+        replaced = await self._send(known, self._replace)
+        return WriteResult(replaced.overtaken, {**inserted.rejected, **replaced.rejected})
+
+    async def _insert(self, stored: Sequence[dict[str, Any]]) -> None:
+        await self._videos.insert_many(stored, ordered=False)
+
+    async def _replace(self, stored: Sequence[dict[str, Any]]) -> None:
+        await self._videos.bulk_write(
+            [
+                ReplaceOne(
+                    {"_id": document["_id"], "source.offset": {"$lt": document["source"]["offset"]}},
+                    document,
+                    upsert=True,
+                )
+                for document in stored
+            ],
+            ordered=False,
+        )
+
+    async def _send(
+        self, stored: Sequence[dict[str, Any]], send: Callable[[Sequence[dict[str, Any]]], Awaitable[object]]
+    ) -> WriteResult:
+        rejected: dict[str, str] = {}
+        try:
+            return await self._send_all(stored, send, rejected)
+        except _UNSENDABLE:
+            # One bad document must not fail the others of its bulk.
+            faults = {document["_id"]: _fault(document) for document in stored}
+            rejected |= {video_id: fault for video_id, fault in faults.items() if fault is not None}
+        sendable = [document for document in stored if document["_id"] not in rejected]
+        return await self._send_all(sendable, send, rejected)
+
+    async def _send_all(
+        self,
+        stored: Sequence[dict[str, Any]],
+        send: Callable[[Sequence[dict[str, Any]]], Awaitable[object]],
+        rejected: dict[str, str],
+    ) -> WriteResult:
+        if stored:
+            with waited_for():
+                try:
+                    await send(stored)
+                except BulkWriteError as error:
+                    return _read_errors(error, [document["_id"] for document in stored], rejected)
+        return WriteResult(frozenset(), rejected)
+
+
+class MongoReadModel(MongoDocuments):
+    """`processors.projection.ReadModel`: the collection that readers read."""
+
+    def __init__(self, client: "AsyncIOMotorClient[dict[str, Any]]", database: str) -> None:
+        super().__init__(client, database, read_model.VIDEOS)
+        self._state = self._database.get_collection(
+            read_model.READ_MODEL,
             write_concern=WriteConcern("majority", j=True),
             read_concern=ReadConcern("majority"),
         )
@@ -50,18 +145,22 @@ class MongoReadModel:
         Raises:
             Unavailable: MongoDB is away or refuses.
         """
-        with _waiting():
+        with waited_for():
             with suppress(CollectionInvalid):  # it is there already
                 await self._database.create_collection(read_model.VIDEOS)
-            for index in read_model.INDEXES:
-                await self._videos.create_index(index.keys, name=index.name, **index.options)
+            await self.create_indexes()
             await self._prepare_state()
 
     async def _prepare_state(self) -> None:
-        state = {"projection_version": read_model.PROJECTION_VERSION, "applied": {}}
-        with suppress(DuplicateKeyError):  # another worker made it at the same moment
-            await self._database[read_model.READ_MODEL].update_one(
-                {"_id": read_model.READ_MODEL_ID}, {"$setOnInsert": state}, upsert=True
+        generation = await self._generation()
+        if generation is None:
+            return  # dropped at this moment: the next look at the generation prepares again
+        version = read_model.version_field(generation)
+        with suppress(DuplicateKeyError):  # the generation has its version, or another worker said it at this moment
+            await self._state.update_one(
+                {"_id": read_model.READ_MODEL_ID, version: {"$exists": False}},
+                {"$set": {version: read_model.PROJECTION_VERSION}},
+                upsert=True,
             )
 
     async def generation(self) -> str:
@@ -75,46 +174,30 @@ class MongoReadModel:
         return generation
 
     async def _generation(self) -> str | None:
-        with _waiting():
-            async for found in await self._database.list_collections(filter={"name": read_model.VIDEOS}):
-                return str(found["info"]["uuid"])
-        return None
+        with waited_for():
+            return await uuid_of(self._database, read_model.VIDEOS)
 
-    async def documents(self, video_ids: Sequence[str]) -> dict[str, Document]:
-        """The documents and markers of these ids, those that are there."""
-        with _waiting():
-            stored = await self._videos.find({"_id": {"$in": list(video_ids)}}).to_list(None)
-        return {found["_id"]: from_stored(found) for found in stored}
+    async def applied(self, generation: str) -> dict[int, int] | None:
+        """Per partition the raw offset below which all is in the generation; None for one that no replay made."""
+        with waited_for():
+            said = await self._state.find_one({"_id": read_model.READ_MODEL_ID}, [read_model.applied_field(generation)])
+        applied = (said or {}).get("applied", {}).get(generation)
+        return None if applied is None else {int(partition): offset for partition, offset in applied.items()}
 
-    async def write(self, documents: Sequence[Document]) -> WriteResult:
-        """Each document in one piece, where what is stored stands below its position; in no particular order."""
-        now = datetime.now(UTC)
-        stored = [to_stored(document, now) for document in documents]
-        sendable = {document["_id"]: _fault(document) for document in stored}
-        rejected = {video_id: fault for video_id, fault in sendable.items() if fault is not None}
-        operations = [
-            ReplaceOne(
-                {"_id": document["_id"], "source.offset": {"$lt": document["source"]["offset"]}}, document, upsert=True
+    async def raise_applied(self, generation: str, partition: int, offset: int) -> None:
+        """Say that all below `offset` is applied in a generation that a replay made, unless more was said before."""
+        with waited_for():
+            await self._state.update_one(
+                {"_id": read_model.READ_MODEL_ID, read_model.applied_field(generation): {"$exists": True}},
+                {"$max": {read_model.applied_field(generation, partition): offset}},
             )
-            for document in stored
-            if document["_id"] not in rejected
-        ]
-        ids = [document["_id"] for document in stored if document["_id"] not in rejected]
-        if not operations:
-            return WriteResult(frozenset(), rejected)
-        with _waiting():
-            try:
-                await self._videos.bulk_write(operations, ordered=False)
-            except BulkWriteError as error:
-                return _read_errors(error, ids, rejected)
-        return WriteResult(frozenset(), rejected)
 
 
 def _fault(document: Mapping[str, Any]) -> str | None:
     """Why the driver would refuse to send the document; one bad document must not fail the others of its bulk."""
     try:
         size = len(bson.encode(document))
-    except (BSONError, OverflowError, DocumentTooLarge) as error:
+    except _UNSENDABLE as error:
         return str(error)
     return None if size <= 16 << 20 else f"{size} bytes, more than MongoDB's 16 MiB"
 
@@ -135,8 +218,15 @@ def _read_errors(error: BulkWriteError, ids: Sequence[str], rejected: dict[str, 
     return WriteResult(frozenset(overtaken), rejected)
 
 
+async def uuid_of(database: Any, collection: str) -> str | None:
+    """The identity of a collection, which a rename takes along; None if there is none of that name."""
+    async for found in await database.list_collections(filter={"name": collection}):
+        return read_model.generation_name(found["info"]["uuid"])
+    return None
+
+
 @contextmanager
-def _waiting() -> Iterator[None]:
+def waited_for() -> Iterator[None]:
     """What the driver says of the server, rather than of one document, is to be waited out."""
     try:
         yield

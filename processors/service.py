@@ -6,10 +6,14 @@ are not committed, so it will be taken again.
 """
 
 import asyncio
+import gc
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections import defaultdict
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
+from itertools import count
 from typing import Any, Final
 
 import faust
@@ -34,12 +38,21 @@ from processors.decode import Record
 from processors.fencing import Fenced, GroupLease
 from processors.kafka_output import KafkaDeadLetters, KafkaVideoEvents, kafka_output
 from processors.known_videos import FaustKnownVideos
-from processors.projection import Projection, TopicRecreatedError, Unavailable
+from processors.progress import GroupProgress, group_progress, recovery_remaining, table_sizes
+from processors.projection import Projection, TopicRecreatedError
+from processors.raw_log import KafkaRawLog
 from processors.read_model_writer import MongoReadModel, mongo_client
+from processors.waiting import Unavailable
+from processors.watchdog import STALL_SECONDS, Look, Watchdog
 
 log = get_logger(__name__)
 
-LAG_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 1.0
+SEAM_SECONDS: Final = 0.5
+"""How often a worker looks whether a replay has swapped in a new generation."""
+
+SEAM_TURNS_TO_NOTE: Final = 20
+"""After that many looks it notes how far it is, which is all that the next owner has to read again."""
 FAILED: Final = 1
 NOT_TO_BE_RESTARTED: Final = 2
 """Starting again would only repeat the fault, or empty the topic into the dead letters piece by piece."""
@@ -64,9 +77,12 @@ class _Service:
         self._metrics = ProcessorMetrics(self._registry)
         self._limit = DeadLetterLimit(settings.dead_letter_max_share, settings.dead_letter_max_consecutive)
         self._watch = HeartbeatWatch(settings.session_timeout_seconds)
+        self._watchdog = Watchdog(STALL_SECONDS)
         self._app: Any = create_app(settings)
         self._projection: Projection
         self._owned: set[TP] = set()
+        self._positions: dict[int, int] = {}
+        self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._ready = False
 
     async def run(self) -> None:
@@ -87,8 +103,13 @@ class _Service:
 
     def _health(self) -> Health:
         health = Health()
+        health.add_liveness("watchdog", self._stall)
+        health.add_readiness("watchdog", self._stall)
         health.add_readiness("processor", self._readiness_fault)
         return health
+
+    async def _stall(self) -> str | None:
+        return self._watchdog.fault(time.monotonic())
 
     async def _readiness_fault(self) -> str | None:
         if not self._ready:
@@ -115,6 +136,7 @@ class _Service:
             events=KafkaVideoEvents(output),
             dead_letters=KafkaDeadLetters(output),
             known_videos=FaustKnownVideos(table, output),
+            raw_log=KafkaRawLog(settings.kafka_bootstrap_servers),
             limit=self._limit,
             metrics=self._metrics,
             partition_of=lambda key: (murmur2(key) & 0x7FFFFFFF) % settings.topic_partitions,
@@ -123,17 +145,21 @@ class _Service:
         (settings.home / "processor").mkdir(parents=True, exist_ok=True)
         register_agent(self._app, self._project, self._acknowledged)
         self._app.on_partitions_assigned.connect(self._on_assigned)
+        progress = await stack.enter_async_context(group_progress(settings.kafka_bootstrap_servers))
+        _run_beside(stack, self._keep_looking(progress, table))
         await self._app.start()
         self._ready = True
+        _collect_seldom()
         log.info("projecting", topic=RAW, group=PROJECTOR_GROUP)
-        lag = asyncio.create_task(self._measure_lag())
+        _run_beside(stack, self._close_seams())
         await self._app.wait_until_stopped()
-        lag.cancel()
         raise self._app.crash_reason or RuntimeError("Faust stopped by itself")
 
     async def _on_assigned(self, _app: faust.App, assigned: set[TP], **_signal: object) -> None:
         self._watch.watch(self._app.consumer._thread._consumer._coordinator)  # noqa: SLF001  # no public way: ADR 3
-        self._metrics.lag.clear()
+        self._metrics.forget_partitions()
+        self._positions = {}  # a new one: a batch that began before keeps the old one
+        self._projection.seam.reopen()
         self._owned = {tp for tp in assigned if tp.topic == RAW}
         log.info("partitions assigned", topic=RAW, partitions=sorted(tp.partition for tp in self._owned))
 
@@ -141,27 +167,86 @@ class _Service:
         end: int | None = self._app.consumer.highwater(TP(RAW, partition))
         return end or None
 
-    async def _measure_lag(self) -> None:
-        """Keep the lag true also while nothing is consumed, which is when it matters."""
+    async def _keep_looking(self, progress: GroupProgress, table: Any) -> None:
+        """Keep figures and verdict true also while nothing is consumed, which is when they matter.
+
+        A stalled worker that nobody starts again ends by itself, so that what starts dead processes does.
+        """
+        stalled_at: float | None = None
         while True:
-            await asyncio.sleep(LAG_SECONDS)
-            owned = self._owned
-            with suppress(KafkaError, TimeoutError):  # Kafka is away: the last figure stands
-                ends = await self._app.consumer.highwaters(*owned)
-                for tp in owned & self._owned:
-                    committed = self._app.consumer._committed_offset.get(tp)  # noqa: SLF001  # no public way: ADR 3
-                    self._metrics.lag.labels(str(tp.partition)).set(ends[tp] - (committed or 0))
+            await asyncio.sleep(LOOK_SECONDS)
+            with suppress(KafkaError, TimeoutError):  # Kafka is away: the last figures stand
+                await self._look(progress, table)
+            now = time.monotonic()
+            fault = self._watchdog.fault(now)
+            self._metrics.stalled.set(fault is not None)
+            if fault is None:
+                stalled_at = None
+            elif stalled_at is None:
+                stalled_at = now
+                log.error("stalled", reason=fault)
+            elif now - stalled_at >= STALL_SECONDS:
+                log.error("stopping", reason=fault)
+                _leave(FAILED)
+
+    async def _look(self, progress: GroupProgress, table: Any) -> None:
+        owned = self._owned
+        recovering = recovery_remaining(self._app)
+        sizes = table_sizes(table)
+        places = await progress.places({tp.partition for tp in owned})
+        if owned is not self._owned:
+            return
+        look = Look(
+            places,
+            generation=self._watch.generation,
+            rebalancing=self._app.rebalancing,
+            recovering=recovering,
+            waiting_for=tuple(self._projection.waiting_for),
+            failed_tries=self._projection.failed_tries,
+            seam_records=self._projection.seam.applied_records,
+        )
+        self._watchdog.look(look, time.monotonic())
+        self._metrics.show_partitions(
+            lag={partition: place.waiting for partition, place in places.items()},
+            standing_seconds=self._watchdog.standing_seconds(),
+            table_entries={partition: size.entries for partition, size in sizes.items()},
+            table_bytes={partition: size.size_bytes for partition, size in sizes.items()},
+            recovery_remaining={partition: recovering.get(partition, 0) for partition in places},
+        )
+
+    async def _close_seams(self) -> None:
+        """Bring what this worker owns into the generation that readers read, also while no record comes."""
+        for turn in count():
+            await asyncio.sleep(SEAM_SECONDS)
+            generation = await self._projection.generation()
+            for tp in sorted(self._owned):
+                with suppress(Fenced):  # a rebalance: the next owner closes it
+                    await self._close_seam(tp, generation, note=turn % SEAM_TURNS_TO_NOTE == 0)
+
+    async def _close_seam(self, tp: TP, generation: str, *, note: bool) -> None:
+        lease = GroupLease(self._watch)
+        async with self._turns[tp.partition]:
+            committed = self._app.consumer._committed_offset.get(tp)  # noqa: SLF001  # no public way: ADR 3
+            position = self._positions.get(tp.partition, committed)
+            if position is None or tp not in self._owned or self._app.rebalancing:
+                return
+            await self._projection.seam.close(tp.partition, position, generation, lease)
+            if note:
+                await self._projection.seam.note(tp.partition, position, generation, lease)
 
     async def _project(self, records: Sequence[Record]) -> None:
         """Each partition's records take their steps on their own, so that one waits while another works."""
-        lease = GroupLease(self._watch)
+        lease, positions = GroupLease(self._watch), self._positions
         async with asyncio.TaskGroup() as partitions:
             for part in by_partition(records):
-                partitions.create_task(self._project_part(part, lease))
+                partitions.create_task(self._project_part(part, lease, positions))
 
-    async def _project_part(self, records: Sequence[Record], lease: GroupLease) -> None:
+    async def _project_part(self, records: Sequence[Record], lease: GroupLease, positions: dict[int, int]) -> None:
+        partition = records[0].partition
         try:
-            await self._projection.project(records, lease)
+            async with self._turns[partition]:
+                await self._projection.project(records, lease)
+                positions[partition] = records[-1].offset + 1
         except Fenced as fenced:
             # Nothing may be said any more, no offset either: the next owner takes the batch again.
             log.error("stopped speaking", reason=str(fenced))
@@ -185,6 +270,29 @@ class _Service:
             await self._app.stop()
         deadline.cancel()
         log.info("stopped")
+
+
+def _collect_seldom() -> None:
+    """Leave the objects of the start alone, and look at the others rarely: batches make many, and hardly a cycle.
+
+    Python's own thresholds cost a fifth to a third of the worker's processor time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+def _run_beside(stack: AsyncExitStack, work: Coroutine[object, object, None]) -> None:
+    """Run it until the stack is left; a fault in it ends the process, which would not do its duty without it."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            log.error("stopping", exc_info=task.exception())
+            _leave(FAILED)
+
+    task = asyncio.create_task(work)
+    task.add_done_callback(ended)
+    stack.callback(task.cancel)
 
 
 def _give_up() -> None:

@@ -5,11 +5,11 @@ readers of the API get an answer while MongoDB is away, and every failure is a `
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, TypeVar
 
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from contract.read_model import BODY, EVERY_VIDEO, INDEXES, SORT_KEY, VIDEOS
 from contract.settings import SettingsError
@@ -27,6 +27,12 @@ _OPERATION_MS: Final = 2_000
 
 _PATIENCE_SECONDS: Final = 2.5
 """The same for the caller: the driver's threads are few, and a read may have waited for one."""
+
+_QUERY_PLAN_KILLED: Final = 175
+"""What MongoDB answers to a read whose collection a replay swaps meanwhile: the only such code that was found."""
+
+_SWAPS: Final = 2
+"""So many swaps in a row one read is begun again after."""
 
 NEWEST_FIRST: Final = INDEXES[0].keys
 """Order and index of every list: twins (see `contract.read_model`)."""
@@ -79,30 +85,30 @@ class MongoVideoReader:
         found = self._videos.find(
             wanted, {"_id": False, SORT_KEY: True, BODY: True}, sort=NEWEST_FIRST, hint=NEWEST_FIRST
         )
-        rows = await self._answer(found.skip(skip).limit(limit).to_list(None))
+        rows = await self._answer(lambda: found.clone().skip(skip).limit(limit).to_list(None))
         return [StoredVideo(row[SORT_KEY], row[BODY]) for row in rows]
 
     async def count_videos(self) -> int:
-        return await self._answer(self._videos.count_documents(EVERY_VIDEO, hint=NEWEST_FIRST))
+        return await self._answer(lambda: self._videos.count_documents(EVERY_VIDEO, hint=NEWEST_FIRST))
 
     async def find_video(self, video_id: str) -> bytes | None:
         # Hinted, for the planner would also try the other index that the filter allows.
-        found = self._videos.find_one({"_id": video_id, **EVERY_VIDEO}, {"_id": False, BODY: True}, hint=_BY_ID)
-        row = await self._answer(found)
+        wanted = {"_id": video_id, **EVERY_VIDEO}
+        row = await self._answer(lambda: self._videos.find_one(wanted, {"_id": False, BODY: True}, hint=_BY_ID))
         return None if row is None else row[BODY]
 
     async def readiness_fault(self) -> str | None:
         """Why the read model cannot be read, None if it can."""
         try:
-            await self._answer(self._client.admin.command("ping"))
+            await self._answer(lambda: self._client.admin.command("ping"))
         except ReadModelUnavailable as error:
             return str(error)
         return None
 
-    async def _answer(self, read: Awaitable[Answer]) -> Answer:
+    async def _answer(self, read: Callable[[], Awaitable[Answer]]) -> Answer:
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                answer = await read
+                answer = await _through_swaps(read)
         except (PyMongoError, TimeoutError) as error:
             raise self._unavailable(error) from error
         if self._away:
@@ -117,6 +123,17 @@ class MongoVideoReader:
             log.error("read model away", reason=str(unavailable))
         self._away = True
         return unavailable
+
+
+async def _through_swaps(read: Callable[[], Awaitable[Answer]]) -> Answer:
+    """The answer to a read, which is begun again when a replay's swap has ended it: then it reads what is new."""
+    for _ in range(_SWAPS):
+        try:
+            return await read()
+        except OperationFailure as error:
+            if error.code != _QUERY_PLAN_KILLED:
+                raise
+    return await read()
 
 
 def _reason(error: Exception) -> str:

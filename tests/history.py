@@ -5,17 +5,19 @@ removals; each document with the oracle's, hidden fields included; `youtube.vide
 collection.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pymongo
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 from bson.codec_options import CodecOptions
 
 from contract import events
-from contract.events import read_dead_letter_headers, read_video_headers
+from contract.events import first_failure, read_dead_letter_headers, read_video_headers
 from contract.topics import DEAD_LETTER, PROJECTOR_GROUP, RAW, VIDEOS
+from ops.record_reader import tolerate_header_names
 from processors.decode import Record, Refusal, decode
 from processors.document import Document, Marker, SourcePosition, VideoDocument, from_stored
 from processors.fold import fold
@@ -51,6 +53,7 @@ async def produce(bootstrap: str, records: Sequence[Record]) -> None:
 
 async def read_topic(bootstrap: str, topic: str) -> list[Any]:
     """Every record of a topic up to its end now, in offset order within each partition."""
+    tolerate_header_names()
     consumer = AIOKafkaConsumer(
         topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
     )
@@ -83,6 +86,15 @@ def stored_documents(mongodb_uri: str, database: str = "yousync") -> dict[str, D
         return {one["_id"]: from_stored(one) for one in videos.find()}
 
 
+class Acknowledged(NamedTuple):
+    """A raw record that Kafka acknowledged to its writer."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
 class Expected:
     """What the raw topic comes to: documents, and dead letters by origin."""
 
@@ -93,7 +105,7 @@ class Expected:
             self._take(one)
 
     def _take(self, one: Record) -> None:
-        origin = f"{one.topic}/{one.partition}/{one.offset}"
+        origin, _ = first_failure(one.headers, f"{one.topic}/{one.partition}/{one.offset}")
         said = decode(one, partition_of)
         if isinstance(said, Refusal):
             self.dead_letters[origin] = said.reason
@@ -106,40 +118,71 @@ class Expected:
 
 
 async def is_consumed(bootstrap: str) -> bool:
-    """The processors have acknowledged every raw record: all effects of all of them are there."""
+    """The processors have acknowledged every raw record, so all effects are there. False also if Kafka is away."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=PROJECTOR_GROUP, enable_auto_commit=False)
-    await consumer.start()
     try:
+        await consumer.start()
         partitions = [TopicPartition(RAW, number) for number in range(PARTITIONS)]
         ends = await consumer.end_offsets(partitions)
         return all([(await consumer.committed(one) or 0) == end for one, end in ends.items()])  # awaits
+    except KafkaError:
+        return False
     finally:
         await consumer.stop()
 
 
+async def check_acknowledged(bootstrap: str, acknowledged: Iterable[Acknowledged]) -> None:
+    """Assert that each record stands in the raw topic where Kafka said it does: the history begins with these."""
+    found = {(one.partition, one.offset): (one.key, one.value) for one in await raw_records(bootstrap)}
+    for one in acknowledged:
+        assert found.get((one.partition, one.offset)) == (one.key, one.value), f"{RAW} has lost or changed {one[:3]}"
+
+
 async def check_history(bootstrap: str, mongodb_uri: str) -> Expected:
     """Assert that the read model, the stream and the dead letters are what the raw topic comes to."""
-    expected = Expected(await raw_records(bootstrap))
+    log = await raw_records(bootstrap)
+    expected = Expected(log)
     stored = stored_documents(mongodb_uri)
-    assert stored.keys() == expected.documents.keys()
-    for video_id, wanted in expected.documents.items():
-        assert stored[video_id] == wanted
-
-    letters = [read_dead_letter_headers(one.headers) for one in await read_topic(bootstrap, DEAD_LETTER)]
-    assert {one.origin: one.reason for one in letters} == expected.dead_letters
+    _assert_same("documents", stored, expected.documents)
+    await _check_dead_letters(bootstrap, log, expected)
 
     living = {one: document.body for one, document in stored.items() if isinstance(document, VideoDocument)}
-    assert await followed_stream(bootstrap) == living
+    _assert_same(f"{VIDEOS} by highest sequence", await followed_stream(bootstrap), living)
     return expected
 
 
+async def _check_dead_letters(bootstrap: str, log: Sequence[Record], expected: Expected) -> None:
+    """Each refused record is there under its origin, in its own bytes, as often as it likes; and nothing else is."""
+    raw = {f"{one.topic}/{one.partition}/{one.offset}": one for one in log}
+    reasons = {}
+    for letter in await read_topic(bootstrap, DEAD_LETTER):
+        said = read_dead_letter_headers(letter.headers)
+        original = raw[said.origin]
+        # A record of neither key nor value has an empty key as a dead letter.
+        assert (letter.key or None, letter.value) == (original.key or None, original.value), said
+        reasons[said.origin] = said.reason
+    _assert_same("dead letters", reasons, expected.dead_letters)
+
+
+def _assert_same(what: str, found: Mapping[str, object], wanted: Mapping[str, object]) -> None:
+    """The first few differences say more than two large mappings."""
+    different = [one for one in {**wanted, **found} if found.get(one) != wanted.get(one)]
+    shown = "\n".join(f"{one}:\n  found  {found.get(one)}\n  wanted {wanted.get(one)}" for one in different[:5])
+    assert not different, f"{len(different)} {what} differ of {len(wanted)}\n{shown}"
+
+
 async def followed_stream(bootstrap: str) -> dict[str, bytes]:
-    """What a consumer of `youtube.videos` ends with that keeps the highest sequence of each key."""
+    """What a consumer of `youtube.videos` ends with that keeps the highest sequence of each key.
+
+    Events of one sequence speak of one record, so however often they are sent they carry the same value.
+    """
     kept: dict[str, tuple[int, bytes | None]] = {}
+    said: dict[tuple[str, int], bytes | None] = {}
     for one in await read_topic(bootstrap, VIDEOS):
         envelope = read_video_headers(one.headers)
         assert one.key == envelope.subject.encode()
         assert (envelope.type == events.VIDEO_REMOVED) == (one.value is None)
+        assert said.setdefault((envelope.subject, envelope.sequence), one.value) == one.value, envelope
         if envelope.sequence >= kept.get(envelope.subject, (-1, None))[0]:
             kept[envelope.subject] = envelope.sequence, one.value
     return {video_id: value for video_id, (_, value) in kept.items() if value is not None}

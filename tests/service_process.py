@@ -16,16 +16,22 @@ from yousync.local.server import free_port
 
 
 class ServiceProcess:
-    """`yousync <service>` with settings of its own; its log goes to `<folder>/<service>-<port>.log`."""
+    """`yousync <service>` with settings of its own; its log goes to `<folder>/<service>-<port>.log`.
 
-    def __init__(self, service: str, folder: Path, settings: Mapping[str, str]) -> None:
+    `module` stands in for the command line's module, for tests that start the service in another way.
+    """
+
+    def __init__(self, service: str, folder: Path, settings: Mapping[str, str], *, module: str = "yousync.cli") -> None:
         self.service = service
+        self.module = module
         self.admin_port = free_port()
         self.log = folder / f"{service}-{self.admin_port}.log"
         self._environment = {
             "PATH": os.environ["PATH"],
             "HOME": os.environ.get("HOME", "/"),
             "PYTHONUNBUFFERED": "1",
+            # This tree's packages, the tests' own launchers among them, wherever the process runs.
+            "PYTHONPATH": str(Path(__file__).parents[1]),
             "YOUSYNC_LOG_FORMAT": "json",
             "YOUSYNC_HOME": str(folder / "home"),
             "YOUSYNC_ADMIN_PORT": str(self.admin_port),
@@ -36,7 +42,7 @@ class ServiceProcess:
     def start(self) -> Self:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "yousync.cli", self.service],
+                [sys.executable, "-m", self.module, self.service],
                 env=self._environment,
                 cwd=self.log.parent,
                 stdin=subprocess.DEVNULL,
@@ -44,6 +50,11 @@ class ServiceProcess:
                 stderr=log,
             )
         return self
+
+    @property
+    def runs(self) -> bool:
+        """Started, and not ended; a paused process runs, too."""
+        return self._process is not None and self._process.poll() is None
 
     @property
     def process(self) -> subprocess.Popen[bytes]:

@@ -7,11 +7,12 @@ them, so that `--help` is quick and an image without the local stack works.
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, get_args
 
 import typer
 
@@ -25,6 +26,9 @@ from contract.settings import (
     shown_value,
 )
 from ops.clock import now_ms
+
+if TYPE_CHECKING:
+    from yousync.dead_letter_selection import Wanted
 
 _FAILED: Final = 1
 _WRONG: Final = 2
@@ -52,6 +56,24 @@ def _age_ms(text: str) -> int:
         raise typer.BadParameter(str(error)) from None
 
 
+def _moment_ms(text: str) -> int:
+    from yousync.durations import parse_moment_ms  # noqa: PLC0415
+
+    try:
+        return parse_moment_ms(text, now_ms())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _dead_letter_reason(text: str) -> str:
+    from processors.decode import Reason  # noqa: PLC0415
+
+    known = get_args(Reason)
+    if text not in known:
+        raise typer.BadParameter(f"{text!r} is none of {', '.join(known)}")
+    return text
+
+
 app = typer.Typer(
     name="yousync",
     help="Follows YouTube search queries and serves what it finds, newest first: `yousync up`, then open the URL.",
@@ -76,8 +98,49 @@ app.add_typer(
     ),
 )
 
+dead_letters_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(
+    dead_letters_app,
+    name="dead-letters",
+    help="Look at the records that no processor could take, and put them back when the reason is gone.",
+    epilog=_examples(
+        "yousync dead-letters list",
+        "yousync dead-letters show youtube.videos.raw/3/4711",
+        "yousync dead-letters retry --reason wrong_partition --execute",
+    ),
+)
+
+
+class ReplaySource(StrEnum):
+    """Topics that a replay can read."""
+
+    raw = "raw"
+    videos = "videos"
+
+
 Home = Annotated[Path | None, typer.Option("--home", help="Folder of state and logs, in place of YOUSYNC_HOME.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+Reasons = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reason", parser=_dead_letter_reason, metavar="REASON", help="Only of this reason; may be repeated."
+    ),
+]
+Since = Annotated[
+    int | None,
+    typer.Option(
+        "--since", parser=_moment_ms, metavar="TIME", help="Failed last since then: 2h, 30min, 3d, or an RFC 3339 time."
+    ),
+]
+Until = Annotated[
+    int | None,
+    typer.Option("--until", parser=_moment_ms, metavar="TIME", help="Failed last until then: as --since."),
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most so many, those that failed last.")]
 Queries = Annotated[
     list[str],
     typer.Argument(parser=_query, metavar="QUERY", help="Search queries, each in quotes if it has spaces."),
@@ -262,6 +325,159 @@ def remove_queries(
     typer.echo(asyncio.run(remove(settings.kafka_bootstrap_servers, queries, now_ms(), purge=purge_videos)))
 
 
+@dead_letters_app.command(
+    "list",
+    epilog=_examples(
+        "yousync dead-letters list",
+        "yousync dead-letters list --reason not_json --reason schema --since 2h",
+        "yousync dead-letters list --until 2026-05-28T20:00:00Z --json",
+    ),
+)
+def list_dead_letters(  # noqa: PLR0917 - each is an option of the command line
+    reasons: Reasons = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Show the dead letters, one line for each record whatever its attempts, and how many there are of each reason."""
+    settings = _settings_of_stack(home)
+    _quiet_log(settings, "dead-letters")
+    from yousync import dead_letter_text, dead_letters  # noqa: PLC0415
+
+    wanted = _wanted_dead_letters((), reasons, since, until, limit)
+    found = asyncio.run(dead_letters.find(settings.kafka_bootstrap_servers, wanted))
+    lines = (
+        map(dead_letter_text.list_json, found.letters[:limit]) if as_json else dead_letter_text.list_text(found, limit)
+    )
+    with _reader_may_leave():
+        for line in lines:
+            typer.echo(line)
+
+
+@dead_letters_app.command("show", epilog=_examples("yousync dead-letters show youtube.videos.raw/3/4711"))
+def show_dead_letter(
+    origin: Annotated[str, typer.Argument(help="Topic, partition and offset of its first failure, as `list` has it.")],
+    home: Home = None,
+) -> None:
+    """Show everything about one dead letter: each attempt, key, headers and value."""
+    settings = _settings_of_stack(home)
+    _quiet_log(settings, "dead-letters")
+    from yousync import dead_letter_text, dead_letters  # noqa: PLC0415
+
+    attempts = asyncio.run(dead_letters.attempts(settings.kafka_bootstrap_servers, origin))
+    with _reader_may_leave():
+        for line in dead_letter_text.show_text(attempts):
+            typer.echo(line)
+
+
+@dead_letters_app.command(
+    "export",
+    epilog=_examples(
+        "yousync dead-letters export --output dead-letters.jsonl",
+        "yousync dead-letters export --reason not_json --since 1d",
+    ),
+)
+def export_dead_letters(  # noqa: PLR0917 - each is an option of the command line
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A new file; standard output otherwise.")
+    ] = None,
+    reasons: Reasons = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = None,
+    home: Home = None,
+) -> None:
+    """Write dead letters as JSON lines, a line each, with key, headers and value in base64: all that Kafka has."""
+    settings = _settings_of_stack(home)
+    _quiet_log(settings, "dead-letters")
+    from yousync.dead_letter_text import export_json  # noqa: PLC0415
+    from yousync.dead_letters import read  # noqa: PLC0415
+
+    wanted = _wanted_dead_letters((), reasons, since, until, limit)
+
+    async def write(to: TextIO) -> int:
+        written = 0
+        async for summary, letter in read(settings.kafka_bootstrap_servers, wanted):
+            to.write(f"{export_json(summary, letter)}\n")
+            written += 1
+        to.flush()
+        return written
+
+    if output is None:
+        with _reader_may_leave():
+            asyncio.run(write(sys.stdout))
+        return
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            written = asyncio.run(write(file))
+    except OSError as error:
+        _end(f"{output} cannot be written: {error.strerror or error}", _FAILED)
+    typer.echo(f"Dead letters written to {output}: {written:,}.")
+
+
+@dead_letters_app.command(
+    "retry",
+    epilog=_examples(
+        "yousync dead-letters retry youtube.videos.raw/3/4711",
+        "yousync dead-letters retry --reason unknown_type --since 1d --execute --rate 100",
+    ),
+)
+def retry_dead_letters(  # noqa: PLR0917 - each is an option of the command line
+    origins: Annotated[
+        list[str] | None, typer.Argument(metavar="[ORIGIN]...", help="These; otherwise all that the options leave.")
+    ] = None,
+    reasons: Reasons = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = None,
+    execute: Annotated[bool, typer.Option("--execute", help="Do it; otherwise only show what would be done.")] = False,
+    rate: Annotated[float | None, typer.Option(min=0.01, help="At most so many records a second.")] = None,
+    home: Home = None,
+) -> None:
+    """Put dead letters back onto the raw topic as they were, so that the processors take them once more.
+
+    Without --execute it only shows the plan. Exit code 1: some of them cannot be put back.
+    """
+    settings = _settings_of_stack(home)
+    _quiet_log(settings, "dead-letters")
+    from yousync import dead_letter_text, dead_letters  # noqa: PLC0415
+
+    wanted = _wanted_dead_letters(origins or (), reasons, since, until, limit)
+    plan = asyncio.run(dead_letters.plan_retry(settings, wanted, now_ms()))
+    for line in dead_letter_text.plan_text(plan):
+        typer.echo(line)
+    if not execute:
+        typer.echo("Nothing was put back: add --execute to do it.")
+        return
+    failing, most = plan.failing_again.total(), settings.dead_letter_max_consecutive
+    if failing >= most:
+        _end(
+            f"Nothing was put back: {failing:,} would fail again, and {most:,} in a row stop a processor "
+            "(YOUSYNC_DEAD_LETTER_MAX_CONSECUTIVE). Choose fewer with --reason, --limit or by their origins.",
+            _FAILED,
+        )
+    try:
+        with dead_letters.progress(len(plan.going)) as sent:
+            asyncio.run(dead_letters.put_back(settings, plan, rate, sent))
+    except KeyboardInterrupt:
+        _end("Stopped. Run the same command again to go on: what was put back is left out.", _FAILED)
+    typer.echo(f"Put back: {len(plan.going):,}.")
+    if plan.staying:
+        raise typer.Exit(_FAILED)
+
+
+def _wanted_dead_letters(
+    origins: Iterable[str], reasons: Iterable[str] | None, since: int | None, until: int | None, limit: int | None
+) -> "Wanted":
+    from yousync.dead_letter_selection import Wanted  # noqa: PLC0415
+
+    return Wanted(
+        origins=frozenset(origins), reasons=frozenset(reasons or ()), since_ms=since, until_ms=until, limit=limit
+    )
+
+
 @app.command(epilog=_examples("yousync quota", "yousync quota --explain", "yousync quota --json"))
 def quota(
     explain: Annotated[bool, typer.Option("--explain", help="Also say what would be called next, and why.")] = False,
@@ -308,6 +524,52 @@ def purge(
     except KeyboardInterrupt:
         _end("Not waiting any more: the request stays, and a producer carries it out.", _FAILED)
     typer.echo(f"Videos removed: {count:,}.")
+
+
+@app.command(
+    epilog=_examples(
+        "yousync replay",
+        "yousync replay --execute",
+        "yousync replay --execute --rate 5000 --json",
+        "yousync replay --execute --resume --carry-over",
+    )
+)
+def replay(  # noqa: PLR0917 - each is an option of the command line
+    carry_on: Annotated[bool, typer.Option("--execute", help="Do it; without, only the plan is shown.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with one that was stopped or refused.")] = False,
+    source: Annotated[
+        ReplaySource, typer.Option("--from", help="Read the raw items, or the stream of videos if those are gone.")
+    ] = ReplaySource.raw,
+    rate: Annotated[float | None, typer.Option(min=1, help="At most so many records a second.")] = None,
+    carry_over: Annotated[
+        bool, typer.Option("--carry-over", help="Keep videos that retention has removed from the topic, as they are.")
+    ] = False,
+    accept_differences: Annotated[
+        bool,
+        typer.Option("--accept-differences", help="Swap also when the topic gives other videos than the store has."),
+    ] = False,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Rebuild the store from the topic while readers read, and swap it in: shows the plan, does it with --execute."""
+    settings = _settings_of_stack(home)
+    if resume and not carry_on:
+        _end("--resume goes on with a replay: add --execute.", _WRONG)
+    _quiet_log(settings, "replay")
+    from processors.replay.replay import Options  # noqa: PLC0415
+    from yousync import replay as replaying  # noqa: PLC0415
+
+    options = Options(
+        resume=resume,
+        source=source.value,
+        rate=rate,
+        carry_over=carry_over,
+        accept_differences=accept_differences,
+    )
+    work = replaying.carry_out if carry_on else replaying.show_plan
+    code = asyncio.run(work(settings, options, as_json=as_json))
+    if code:
+        raise typer.Exit(code)
 
 
 @app.command(epilog=_examples("yousync config", "yousync config --json"))
@@ -422,12 +684,15 @@ def _known_fault(error: Exception) -> tuple[str, int] | None:
     from aiokafka.errors import KafkaConnectionError, KafkaError  # noqa: PLC0415
 
     from ops.kafka_topics import TopicsError  # noqa: PLC0415
+    from processors.replay.store import ReplayRefused  # noqa: PLC0415
+    from processors.waiting import Unavailable  # noqa: PLC0415
+    from yousync.dead_letters import NoSuchDeadLetter, Unfinished  # noqa: PLC0415
     from yousync.local.server import LocalStackError  # noqa: PLC0415
     from yousync.queries import UnknownQuery  # noqa: PLC0415
 
     if isinstance(error, TopicsError):
         return str(error), _WRONG
-    if isinstance(error, LocalStackError | UnknownQuery):
+    if isinstance(error, ReplayRefused | Unavailable | LocalStackError | UnknownQuery | NoSuchDeadLetter | Unfinished):
         return str(error), _FAILED
     if isinstance(error, KafkaConnectionError):
         return "Kafka does not answer: start `yousync up`, or name the brokers in KAFKA_BOOTSTRAP_SERVERS", _FAILED

@@ -8,6 +8,8 @@ from contract.times import parse_rfc3339_ms
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _AGE: Final = re.compile(r"(\d{1,6})([dh])")
 _HOURS: Final = {"d": 24, "h": 1}
+_SECONDS: Final = dict(_UNITS)
+_AGO: Final = re.compile(r"(\d{1,6})(d|h|min|s)")
 _LEAST_HOURS: Final = 24
 _MOST_HOURS: Final = 24 * 3650
 
@@ -25,6 +27,24 @@ def parse_age_ms(text: str) -> int:
     if not _LEAST_HOURS <= hours <= _MOST_HOURS:
         raise ValueError(f"{text!r} is not between 1d and 3650d")
     return hours * 3_600_000
+
+
+def parse_moment_ms(text: str, now_ms: int) -> int:
+    """Milliseconds since 1970 of an RFC 3339 time, or of so long ago: `3d`, `2h`, `30min` or `45s`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    ago = _AGO.fullmatch(text.strip())
+    if ago is not None:
+        return now_ms - int(ago[1]) * _SECONDS[ago[2]] * 1000
+    try:
+        return parse_rfc3339_ms(text.strip())
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is neither a length of time, such as 2h, 30min or 3d, nor an RFC 3339 time, "
+            "such as 2026-05-28T20:00:00Z"
+        ) from None
 
 
 def spoken(seconds: float) -> str:

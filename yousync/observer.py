@@ -1,7 +1,7 @@
 """How the pipeline is doing, seen from outside: lag, videos stored, dead letters, quota left."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -14,7 +14,15 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import PyMongoError
 
 from contract.producer_state import SEARCH_BUCKET, UNITS_BUCKET, Ledger, ledger_key, read_ledger
-from contract.read_model import EVERY_VIDEO, VIDEOS
+from contract.read_model import (
+    EVERY_VIDEO,
+    PROJECTION_VERSION,
+    READ_MODEL,
+    READ_MODEL_ID,
+    REPLAY_ID,
+    VIDEOS,
+    generation_name,
+)
 from contract.settings import Settings, SettingsError
 from contract.times import pacific_date
 from contract.topics import DEAD_LETTER, PRODUCER_STATE, PROJECTOR_GROUP, RAW
@@ -30,13 +38,34 @@ class QuotaLeft(msgspec.Struct, frozen=True):
 
 
 class Observation(msgspec.Struct, frozen=True):
-    """The pipeline at one moment; None where a part does not answer, and then `faults` says so."""
+    """The pipeline at one moment; None where a part does not answer, and then `faults` says so.
+
+    `notices` are sentences about what is well but wants somebody to do something.
+    """
 
     lag: int | None
     videos: int | None
     dead_letters: int | None
     quota_left: QuotaLeft | None
     faults: list[str]
+    notices: list[str] = []
+
+
+def replay_notices(generations: Mapping[str, Any] | None, run: Mapping[str, Any] | None, live: str | None) -> list[str]:
+    """What the two documents about the read model ask for; `live` is the generation that readers read."""
+    notices = []
+    version = (generations or {}).get("versions", {}).get(live)
+    if version is not None and version < PROJECTION_VERSION:
+        notices.append(
+            f"The store has projection version {version}, this is version {PROJECTION_VERSION}: upgrade all "
+            "processors, then rebuild it with `yousync replay --execute`"
+        )
+    if run is not None and run.get("phase") != "done":
+        notices.append(
+            f"A replay that began at {run.get('started_at')} has not ended ({run.get('phase')}): "
+            "`yousync replay` says more"
+        )
+    return notices
 
 
 def total_lag(begins: dict[int, int], ends: dict[int, int], committed: dict[int, int]) -> int:
@@ -70,6 +99,7 @@ class Observer:
         """Ask Kafka and MongoDB; a part that does not answer within 5 s leaves its figures None."""
         lag, videos, dead_letters, left = None, None, None, None
         faults: list[str] = []
+        notices: list[str] = []
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 lag = await self._lag()
@@ -80,9 +110,19 @@ class Observer:
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 videos = await self._database[VIDEOS].count_documents(dict(EVERY_VIDEO))
+                notices = await self._replay_notices()
         except (PyMongoError, TimeoutError) as error:
             faults.append(f"MongoDB does not say: {_said(error)}")
-        return Observation(lag, videos, dead_letters, left, faults)
+        return Observation(lag, videos, dead_letters, left, faults, notices)
+
+    async def _replay_notices(self) -> list[str]:
+        live = None
+        async for found in await self._database.list_collections(filter={"name": VIDEOS}):
+            live = generation_name(found["info"]["uuid"])
+        said = self._database[READ_MODEL]
+        return replay_notices(
+            await said.find_one({"_id": READ_MODEL_ID}), await said.find_one({"_id": REPLAY_ID}), live
+        )
 
     async def _lag(self) -> int:
         begins, ends = await self._ranges(RAW)

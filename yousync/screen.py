@@ -63,7 +63,7 @@ def figures(view: View) -> list[str]:
     """The figures below the table, then the URL."""
     lines = [summary(view.observation)] if view.observation else []
     if view.observation:
-        lines += view.observation.faults
+        lines += [*view.observation.notices, *view.observation.faults]
     if view.url:
         ready = "" if view.first_page_seconds is None else f"   (first page ready in {view.first_page_seconds:.1f} s)"
         lines.append(f"Open {view.url}{ready}")

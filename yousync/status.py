@@ -50,7 +50,8 @@ def print_status(status: Status, stack_folder: str) -> None:
     else:
         console.print(f"YouSync is up: {status.url}\n{status.source}", markup=False, soft_wrap=True)
         console.print(process_table(status.processes))
-    for line in (*process_faults(status.processes), summary(status.pipeline), *status.pipeline.faults):
+    seen = status.pipeline
+    for line in (*process_faults(status.processes), summary(seen), *seen.notices, *seen.faults):
         console.print(line, markup=False, soft_wrap=True)
 
 

@@ -13,6 +13,7 @@ from aiokafka.structs import ConsumerRecord
 
 from contract.topics import DEAD_LETTER, PRODUCER_STATE, RAW, VIDEOS
 from ops.kafka_topics import TopicsError
+from ops.record_reader import tolerate_header_names
 from yousync.observer import partitions_of
 
 SHORT_NAMES: Final = {"raw": RAW, "videos": VIDEOS, "dead-letter": DEAD_LETTER, "state": PRODUCER_STATE}
@@ -40,6 +41,7 @@ async def records(bootstrap: str, topic: str, *, from_beginning: bool) -> AsyncI
 
 @asynccontextmanager
 async def _consumer(bootstrap: str, topic: str, *, from_beginning: bool) -> AsyncIterator[AIOKafkaConsumer]:
+    tolerate_header_names()
     partitions = await _find_partitions(bootstrap, topic)
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     try:

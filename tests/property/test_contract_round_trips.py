@@ -22,6 +22,7 @@ from contract.events import (
     read_dead_letter_headers,
     read_raw_headers,
     read_video_headers,
+    retried_headers,
     video_headers,
 )
 from contract.producer_state import (
@@ -73,10 +74,11 @@ dead_letter_envelopes = st.builds(
     DeadLetterEnvelope,
     reason=st.text(),
     detail=st.text(),
-    origin=st.text(),
+    origin=st.from_regex(r"[A-Za-z0-9._-]{1,30}/[0-9]{1,5}/[0-9]{1,18}", fullmatch=True),
     attempt=st.integers(1, 1000),
     version=st.text(),
     failed_at_ms=moments,
+    timestamp_ms=st.none() | st.integers(-1, 2**63 - 1),
 )
 sizes = st.integers(0, 10_000) | st.just(UNSET)
 videos = st.builds(
@@ -102,7 +104,9 @@ json_values = st.recursive(
 names = (
     st.text()
     | st.sampled_from(["ce_type", "ce_time", "ce_queries", "ce_firstseen", "ce_id", "ce_subject", "ce_sequence"])
-    | st.sampled_from(["dl_reason", "dl_detail", "dl_origin", "dl_attempt", "dl_version", "dl_failed_at"])
+    | st.sampled_from(
+        ["dl_reason", "dl_detail", "dl_origin", "dl_attempt", "dl_version", "dl_failed_at", "dl_timestamp_ms"]
+    )
 )
 contents = st.none() | st.binary() | st.sampled_from([b"1", b"[]", b"3-4711", ITEM_FETCHED.encode()])
 headers = st.lists(st.tuples(names, contents))
@@ -136,6 +140,9 @@ def test_a_dead_letter_that_fails_again_says_only_the_last_failure_and_its_first
 
     assert dead_letter_headers(once, second) == dead_letter_headers(raw_headers(raw), second)
     assert first_failure(once, "elsewhere/0/0") == (first.origin, first.attempt + 1)
+    put_back = retried_headers(once, first)
+    assert first_failure(put_back, "elsewhere/0/0") == (first.origin, first.attempt + 1)
+    assert dead_letter_headers(put_back, second) == dead_letter_headers(once, second)
     assert first_failure(raw_headers(raw), "here/0/0") == ("here/0/0", 1)
 
 

@@ -1,5 +1,7 @@
 """What every `VideoReader` does, run against the one in memory and the one on MongoDB."""
 
+import asyncio
+import functools
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -11,8 +13,12 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from contract.read_model import INDEXES, VIDEOS
 from query_api.pagination import LAST_COUNTABLE, StoredVideo
 from query_api.video_reader import NEWEST_FIRST, MongoVideoReader, VideoReader
+from tests.conftest import Servers
 from tests.fakes.video_documents import NEWEST_MS, Document, make_document, make_id, make_marker
 from tests.fakes.video_reader import InMemoryVideoReader
+
+_MANY = 3_000
+_SWAP_SECONDS = 120
 
 
 @dataclass
@@ -119,3 +125,46 @@ async def test_the_largest_skip_is_an_empty_list(store: Store) -> None:
     await store.put(make_document(1))
 
     assert await store.reader.list_videos(limit=101, skip=LAST_COUNTABLE - 101) == []
+
+
+@pytest.mark.integration
+async def test_a_swap_kills_no_read(servers: Servers) -> None:
+    """MongoDB ends reads of a collection that a replay's rename drops; readers get their answer all the same."""
+    uri, database = servers.mongodb_uri, f"swapped_{uuid.uuid4().hex}"
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(uri)
+    reader = MongoVideoReader(uri, database)
+    documents = [make_document(number) for number in range(_MANY)]
+    await _swap_in(client, database, documents)
+    killed_before, stopping = await _killed_reads(client), asyncio.Event()
+
+    async def keep_reading(read: Callable[[], Awaitable[Any]], answer: Callable[[Any], bool]) -> None:
+        while not stopping.is_set():
+            assert answer(await read())
+
+    try:
+        async with asyncio.timeout(_SWAP_SECONDS), asyncio.TaskGroup() as readers:
+            for _ in range(4):
+                readers.create_task(keep_reading(reader.count_videos, _MANY.__eq__))
+                far_down = functools.partial(reader.list_videos, limit=101, skip=_MANY - 101)
+                readers.create_task(keep_reading(far_down, lambda found: len(found) == 101))
+            while await _killed_reads(client) < killed_before + 3:
+                await _swap_in(client, database, documents)
+            stopping.set()
+    finally:
+        reader.close()
+        await client.drop_database(database)
+        client.close()
+
+
+async def _swap_in(client: "AsyncIOMotorClient[dict[str, Any]]", database: str, documents: list[Document]) -> None:
+    shadow = client[database]["shadow"]
+    await shadow.insert_many(documents)
+    for index in INDEXES:
+        await shadow.create_index(index.keys, name=index.name, **index.options)
+    await shadow.rename(VIDEOS, dropTarget=True)
+
+
+async def _killed_reads(client: "AsyncIOMotorClient[dict[str, Any]]") -> int:
+    """How many reads have failed since the server started."""
+    commands = (await client.admin.command("serverStatus"))["metrics"]["commands"]
+    return sum(int(commands[name]["failed"]) for name in ("find", "aggregate"))

@@ -8,6 +8,7 @@ from contract.events import (
     VIDEO_DISCOVERED,
     EnvelopeError,
     UnknownTypeError,
+    first_failure,
     read_dead_letter_headers,
     read_raw_headers,
     read_video_headers,
@@ -76,3 +77,25 @@ def test_a_video_event_lacks_nothing(headers: list[tuple[str, bytes]]) -> None:
 def test_a_dead_letter_lacks_nothing() -> None:
     with pytest.raises(EnvelopeError, match="dl_detail"):
         read_dead_letter_headers([("dl_reason", b"schema")])
+
+
+@pytest.mark.parametrize(
+    ("origin", "attempt"),
+    [
+        (b"nowhere", b"1"),
+        (b"youtube.videos.raw/1", b"1"),
+        (b"youtube.videos.raw/1/-2", b"1"),
+        (b"youtube.videos.raw/1/2", b"0"),
+        (b"youtube.videos.raw/1/2", b"-7"),
+        (b"youtube.videos.raw/1/2", b"x"),
+    ],
+)
+def test_what_is_not_a_retrys_word_makes_no_origin(origin: bytes, attempt: bytes) -> None:
+    """Two foreign records that claim the same nonsense are two dead letters."""
+    assert first_failure([("dl_origin", origin), ("dl_attempt", attempt)], "here/0/0") == ("here/0/0", 1)
+
+
+def test_a_retry_keeps_its_origin_and_counts() -> None:
+    said = [("dl_origin", b"youtube.videos.raw/1/2"), ("dl_attempt", b"2")]
+
+    assert first_failure(said, "here/0/0") == ("youtube.videos.raw/1/2", 3)

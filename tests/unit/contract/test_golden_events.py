@@ -93,6 +93,7 @@ def _dead_letter() -> Headers:
         attempt=1,
         version="0.1.0",
         failed_at_ms=1_790_000_006_001,
+        timestamp_ms=1_790_000_005_555,
     )
     return dead_letter_headers(_raw(ITEM_FETCHED, SEARCH), envelope)
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from contract import events
 from contract.video import encode
@@ -95,6 +96,44 @@ def test_a_source_that_lags_behind_another_does_not_flap() -> None:
     assert isinstance(step.document, VideoDocument)
     assert step.document.video.title == "New"
     assert step.document.registers["search"].time_ms == NOW_MS
+
+
+LATER = NOW_MS + 10
+
+
+@pytest.mark.parametrize(
+    ("late", "source"),
+    [
+        (search_item(1, title="Old", publishedAt="2026-01-01T00:00:00Z"), SEARCH),
+        (playlist_item(1, title="Old", description="Old"), LIST),
+    ],
+)
+def test_a_word_older_than_that_of_another_source_overwrites_nothing(late: Any, source: str) -> None:
+    newest = said(video_item(1, title="New"), VIDEOS, time_ms=LATER)
+    before = video(newest)
+
+    document = video(newest, said(late, source, queries=("how",), time_ms=NOW_MS))
+
+    thumbnails = {**document.video.thumbnails, **before.video.thumbnails}
+    assert document.video == replace(
+        before.video, queries=["how", "tea"], first_seen_at=document.video.first_seen_at, thumbnails=thumbnails
+    )
+    assert (document.sort_key, document.first_seen_ms) == (before.sort_key, NOW_MS)
+
+
+def test_a_word_that_comes_late_fills_gaps_of_which_an_excerpt_is_one() -> None:
+    excerpt = said(search_item(1, title="New", channelTitle=None), time_ms=LATER)
+
+    document = video(excerpt, said(video_item(1, title="Old"), VIDEOS, time_ms=NOW_MS))
+
+    found = document.video
+    assert (found.title, found.description, found.duration_seconds) == ("New", "All of it", 3723)
+    assert found.channel.title == "Tea & Talks"
+
+    listed = said(playlist_item(1, description="Newer"), LIST, time_ms=LATER + 1)
+    document = video(excerpt, listed, said(video_item(1, title="Old"), VIDEOS, time_ms=NOW_MS))
+
+    assert document.video.description == "Newer"
 
 
 def test_a_repeat_is_confirmed_after_a_day_with_the_same_owed_event() -> None:

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from contract.events import VideoEnvelope
 from ops.metrics import ProcessorMetrics
-from processors import projection
+from processors import waiting
 from processors.dead_letter_limit import DeadLetterLimit
 from processors.decode import Record
 from processors.document import Document, VideoDocument
@@ -20,6 +20,7 @@ from tests.fakes.processor_edges import (
     FakeDeadLetters,
     FakeKnownVideos,
     FakeLease,
+    FakeRawLog,
     FakeReadModel,
     FakeVideoEvents,
     Fault,
@@ -36,7 +37,7 @@ LOG_END = 1_000
 
 @pytest.fixture(autouse=True)
 def _no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(projection, "FIRST_DELAY_SECONDS", 0)
+    monkeypatch.setattr(waiting, "FIRST_DELAY_SECONDS", 0)
 
 
 class Lost(Exception):
@@ -66,6 +67,7 @@ class World:
         self.events = FakeVideoEvents()
         self.dead_letters = FakeDeadLetters()
         self.known_videos = FakeKnownVideos()
+        self.raw_log = FakeRawLog()
         self.limit = DeadLetterLimit(1.0, max_consecutive)
         self.log_end: int | None = LOG_END
         self._registry = CollectorRegistry()
@@ -74,6 +76,7 @@ class World:
             events=self.events,
             dead_letters=self.dead_letters,
             known_videos=self.known_videos,
+            raw_log=self.raw_log,
             limit=self.limit,
             metrics=ProcessorMetrics(self._registry),
             partition_of=partition_of,

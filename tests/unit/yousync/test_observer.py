@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from contract.producer_state import Ledger, ledger_key, read_ledger
+from contract.read_model import PROJECTION_VERSION
 from contract.settings import SettingsError, load_settings
-from yousync.observer import QuotaLeft, _mongo_client, quota_left, total_lag
+from yousync.observer import QuotaLeft, _mongo_client, quota_left, replay_notices, total_lag
 
 
 @pytest.mark.parametrize(
@@ -58,3 +59,23 @@ def test_a_connection_string_that_the_driver_refuses_is_one_sentence(options: st
         _mongo_client(f"mongodb://user:hidden@127.0.0.1:1/?{options}")
 
     assert "hidden" not in str(refused.value)
+
+
+def test_an_older_projection_is_told_with_the_command_to_run() -> None:
+    generations = {"versions": {"live": PROJECTION_VERSION - 1, "old": PROJECTION_VERSION}}
+
+    (notice,) = replay_notices(generations, None, "live")
+
+    assert f"version {PROJECTION_VERSION - 1}" in notice
+    assert "yousync replay --execute" in notice
+    assert replay_notices(generations, None, "old") == []
+    assert replay_notices(None, None, None) == []
+
+
+def test_a_replay_that_has_not_ended_is_told() -> None:
+    run = {"phase": "loading", "started_at": "2026-01-15T10:00:00+00:00"}
+
+    (notice,) = replay_notices(None, run, "live")
+
+    assert "2026-01-15T10:00:00+00:00 has not ended (loading)" in notice
+    assert replay_notices(None, {**run, "phase": "done"}, "live") == []

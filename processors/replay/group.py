@@ -1,0 +1,92 @@
+"""What a replay asks Kafka: how far the topics reach, what the live group has acknowledged, and who is in it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
+
+from contract.topics import PROJECTOR_GROUP, RAW, VIDEOS, read_projector_client_id
+from ops.kafka_client import stop_client
+from processors.waiting import Unavailable
+
+
+class LogEnds(msgspec.Struct, frozen=True):
+    """Per partition of a topic the first offset that is still there, and the one after the last."""
+
+    begins: dict[int, int]
+    ends: dict[int, int]
+
+
+class Group:
+    """The live group and the topics; its methods raise `Unavailable` when Kafka is away."""
+
+    def __init__(self, admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, partitions: int) -> None:
+        self._admin = admin
+        self._consumer = consumer
+        self._partitions = partitions
+
+    async def raw_ends(self) -> LogEnds:
+        return await self._ends(RAW)
+
+    async def video_ends(self) -> LogEnds:
+        return await self._ends(VIDEOS)
+
+    async def _ends(self, topic: str) -> LogEnds:
+        places = [TopicPartition(topic, number) for number in range(self._partitions)]
+        try:
+            begins = await self._consumer.beginning_offsets(places)
+            ends = await self._consumer.end_offsets(places)
+        except (KafkaError, OSError) as error:
+            raise Unavailable("Kafka", repr(error)) from error
+        return LogEnds(
+            {place.partition: offset for place, offset in begins.items()},
+            {place.partition: offset for place, offset in ends.items()},
+        )
+
+    async def committed(self) -> dict[int, int]:
+        """Per partition of the raw topic the offset below which all is acknowledged; none for one that has none."""
+        try:
+            found = await self._admin.list_consumer_group_offsets(PROJECTOR_GROUP)
+        except GroupCoordinatorNotAvailableError:
+            return {}  # the brokers have never seen a group
+        except (KafkaError, OSError) as error:
+            raise Unavailable("Kafka", repr(error)) from error
+        return {
+            place.partition: said.offset for place, said in found.items() if place.topic == RAW and said.offset >= 0
+        }
+
+    async def versions(self) -> list[int | None]:
+        """Projection version of each live worker; None for one that does not say."""
+        try:
+            answers = await self._admin.describe_consumer_groups([PROJECTOR_GROUP])
+        except GroupCoordinatorNotAvailableError:
+            return []
+        except (KafkaError, OSError) as error:
+            raise Unavailable("Kafka", repr(error)) from error
+        return [
+            read_projector_client_id(member[1])
+            for answer in answers
+            for described in answer.groups
+            for member in described[5]
+        ]
+
+
+@asynccontextmanager
+async def live_group(bootstrap: str, partitions: int) -> AsyncIterator[Group]:
+    """Connections to ask with.
+
+    Raises:
+        KafkaError: Kafka does not answer.
+    """
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        await consumer.start()
+        await admin.start()
+        yield Group(admin, consumer, partitions)
+    finally:
+        await admin.close()
+        await stop_client(consumer)
