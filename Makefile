@@ -7,7 +7,7 @@ SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13)
 PYTHON ?= $(or $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c '$(SUPPORTED)' 2>/dev/null && { echo $$p; break; }; done),python3)
 ARGS ?=
 
-.PHONY: help up test test-unit test-integration test-faults test-system lint bench lock clean
+.PHONY: help up test test-unit test-integration test-faults test-faults-long test-system lint bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ test-integration: $(VENV)/.dev ## the suites and integration tests on the real K
 
 test-faults: $(VENV)/.dev ## kill real processes and compare with the oracle
 	@$(BIN)/python -m pytest tests/fault $(ARGS)
+
+test-faults-long: export YOUSYNC_STORM_SECONDS ?= 3600
+test-faults-long: $(VENV)/.dev ## an hour of seeded storms (YOUSYNC_STORM_SECONDS, YOUSYNC_STORM_SEED, YOUSYNC_STORM_LOOP)
+	@$(BIN)/python -m pytest -s tests/fault/test_storm.py $(ARGS)
 
 test-system: $(VENV)/.dev ## the black-box tests around `yousync up`
 	@$(BIN)/python -m pytest tests/system $(ARGS)

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from contract import events
 from contract.events import VideoEnvelope
 from ops.metrics import ProcessorMetrics
-from processors import projection
+from processors import waiting
 from processors.batch import Outcome, video_event
 from processors.dead_letter_limit import DeadLetterLimit
 from processors.decode import Gone, Item, Record, Refusal, decode
@@ -30,6 +30,7 @@ from tests.fakes.processor_edges import (
     FakeDeadLetters,
     FakeKnownVideos,
     FakeLease,
+    FakeRawLog,
     FakeReadModel,
     FakeVideoEvents,
     Fault,
@@ -109,6 +110,7 @@ class World:
         self.events = FakeVideoEvents()
         self.dead_letters = FakeDeadLetters()
         self.known_videos = FakeKnownVideos()
+        self.raw_log = FakeRawLog()
         self.committed = 0
 
     def plan(self, faults: Sequence[Fault]) -> None:
@@ -123,6 +125,7 @@ class World:
             events=self.events,
             dead_letters=self.dead_letters,
             known_videos=self.known_videos,
+            raw_log=self.raw_log,
             limit=DeadLetterLimit(1.0, 10_000),
             metrics=ProcessorMetrics(CollectorRegistry()),
             partition_of=partition_of,
@@ -146,7 +149,7 @@ class World:
 
 @pytest.fixture(autouse=True)
 def _no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(projection, "FIRST_DELAY_SECONDS", 0)
+    monkeypatch.setattr(waiting, "FIRST_DELAY_SECONDS", 0)
 
 
 SIZES = st.lists(st.integers(1, 6), max_size=10)
