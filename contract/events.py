@@ -6,6 +6,7 @@ out; writing always says everything.
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -26,12 +27,17 @@ VIDEOS: Final = "/youtube/v3/videos"
 
 PROCESSORS_SOURCE: Final = "/yousync/processors"
 _SPEC: Final = [("ce_specversion", b"1.0"), ("content-type", b"application/json")]
+_REMEMBERED: Final = 1_024
+_SHORT: Final = 1_000
+"""Characters: what is remembered must not grow by what strangers write."""
+
 _UNREADABLE: Final = (KeyError, ValueError, AttributeError, TypeError)
 """A header is missing or malformed; the last two, for Kafka's headers may be null, whatever a client's types say."""
 
 _ORIGIN: Final = re.compile(r"[A-Za-z0-9._-]{1,249}/\d{1,10}/\d{1,19}")
 """`topic/partition/offset`."""
 
+_ITEM_TYPES: Final = (ITEM_FETCHED, ITEM_GONE)
 _OUR_ITEM_TYPE: Final = re.compile(r"io\.yousync\.item\.(fetched|gone)\.v1(\.\d+)?")
 
 
@@ -109,7 +115,7 @@ def read_raw_headers(headers: Headers, *, gone: bool, timestamp_ms: int) -> RawE
     """
     attributes = _text_attributes(headers)
     type_ = attributes.get("ce_type", ITEM_GONE if gone else ITEM_FETCHED)
-    if not _OUR_ITEM_TYPE.fullmatch(type_):
+    if type_ not in _ITEM_TYPES and not _OUR_ITEM_TYPE.fullmatch(type_):
         raise UnknownTypeError(f"ce_type {type_[:80]!r} is not an item event of version 1")
     time_ms = _time(attributes, "ce_time", timestamp_ms)
     return RawEnvelope(
@@ -237,12 +243,21 @@ def _time(attributes: dict[str, str], name: str, default_ms: int) -> int:
     if text is None:
         return default_ms
     try:
-        return parse_rfc3339_ms(text)
+        return _parsed_ms(text)
     except ValueError as error:
         raise EnvelopeError(f"{name}: {error}") from error
 
 
+# The items of one answer were all fetched at the same time, for the same few queries.
+_parsed_ms: Final = lru_cache(_REMEMBERED)(parse_rfc3339_ms)
+
+
 def _queries(text: str) -> tuple[str, ...]:
+    return _parsed_queries(text) if len(text) <= _SHORT else _parsed_queries.__wrapped__(text)
+
+
+@lru_cache(_REMEMBERED)
+def _parsed_queries(text: str) -> tuple[str, ...]:
     try:
         return tuple(sorted(set(msgspec.json.decode(text, type=list[str]))))
     except msgspec.DecodeError as error:

@@ -7,6 +7,7 @@ import html
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Annotated, Any, Final, Literal, cast
 
@@ -161,6 +162,7 @@ class _SearchId(msgspec.Struct, rename="camel"):
 class _SearchItem(msgspec.Struct):
     id: _SearchId
     snippet: _SearchSnippet
+    kind: str = ""
 
 
 class _PlaylistSnippet(msgspec.Struct, rename="camel"):
@@ -179,6 +181,7 @@ class _PlaylistDetails(msgspec.Struct, rename="camel"):
 class _PlaylistItem(msgspec.Struct, rename="camel"):
     snippet: _PlaylistSnippet
     content_details: _PlaylistDetails
+    kind: str = ""
 
 
 class _VideoDetails(msgspec.Struct):
@@ -189,25 +192,27 @@ class _VideoItem(msgspec.Struct, rename="camel"):
     id: str
     snippet: _SearchSnippet
     content_details: _VideoDetails | None = None
+    kind: str = ""
 
 
 class _Kind(msgspec.Struct):
     kind: str = ""
 
 
-_SOURCE_OF: Final[dict[str, Source]] = {
-    "youtube#searchResult": "search",
-    "youtube#playlistItem": "playlistItems",
-    "youtube#video": "videos",
-    events.SEARCH: "search",
-    events.PLAYLIST_ITEMS: "playlistItems",
-    events.VIDEOS: "videos",
-}
-
 _kind_decoder: Final = msgspec.json.Decoder(_Kind)
 _search_decoder: Final = msgspec.json.Decoder(_SearchItem)
 _playlist_decoder: Final = msgspec.json.Decoder(_PlaylistItem)
 _video_decoder: Final = msgspec.json.Decoder(_VideoItem)
+
+_RawDecoder = msgspec.json.Decoder[_SearchItem] | msgspec.json.Decoder[_PlaylistItem] | msgspec.json.Decoder[_VideoItem]
+_DECODER_OF: Final[dict[str, _RawDecoder]] = {
+    "youtube#searchResult": _search_decoder,
+    "youtube#playlistItem": _playlist_decoder,
+    "youtube#video": _video_decoder,
+    events.SEARCH: _search_decoder,
+    events.PLAYLIST_ITEMS: _playlist_decoder,
+    events.VIDEOS: _video_decoder,
+}
 
 
 def _read_item(value: bytes, envelope: events.RawEnvelope) -> Item:
@@ -217,15 +222,29 @@ def _read_item(value: bytes, envelope: events.RawEnvelope) -> Item:
         raise _RefusedError("not_utf8", error) from None
     _check_depth(value)
     try:
-        kind = _kind_decoder.decode(value).kind
-        source = _SOURCE_OF.get(kind or envelope.source)
-        if source is None:
-            raise _RefusedError("schema", f"neither kind {kind[:80]!r} nor ce_source is one of the three known calls")
-        return _READERS[source](value, envelope)
+        raw = _read_raw(value, envelope.source)
+        if isinstance(raw, _SearchItem):
+            return _from_search(raw, envelope)
+        return _from_playlist(raw, envelope) if isinstance(raw, _PlaylistItem) else _from_videos(raw, envelope)
     except msgspec.ValidationError as error:
         raise _RefusedError("schema", error) from None
     except msgspec.DecodeError as error:
         raise _RefusedError(*_malformed(value, error)) from None
+
+
+def _read_raw(value: bytes, ce_source: str) -> "_SearchItem | _PlaylistItem | _VideoItem":
+    """The item of one of the three calls: the one that its `kind` names, or `ce_source` if it has none."""
+    decoder = _DECODER_OF.get(ce_source)
+    if decoder is not None:  # nearly always the two agree, and the value need not be looked through twice
+        with suppress(msgspec.ValidationError):
+            raw = decoder.decode(value)
+            if not raw.kind or _DECODER_OF.get(raw.kind) is decoder:
+                return raw
+    kind = _kind_decoder.decode(value).kind
+    decoder = _DECODER_OF.get(kind or ce_source)
+    if decoder is None:
+        raise _RefusedError("schema", f"neither kind {kind[:80]!r} nor ce_source is one of the three known calls")
+    return decoder.decode(value)
 
 
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
@@ -258,8 +277,7 @@ def _no_constant(name: str) -> Any:
     raise ValueError(name)
 
 
-def _from_search(value: bytes, envelope: events.RawEnvelope) -> Item:
-    raw = _search_decoder.decode(value)
+def _from_search(raw: _SearchItem, envelope: events.RawEnvelope) -> Item:
     snippet = raw.snippet
     return _item(
         envelope,
@@ -285,8 +303,7 @@ def _unescape(text: str) -> str:
         raise _RefusedError("schema", error) from None
 
 
-def _from_playlist(value: bytes, envelope: events.RawEnvelope) -> Item:
-    raw = _playlist_decoder.decode(value)
+def _from_playlist(raw: _PlaylistItem, envelope: events.RawEnvelope) -> Item:
     return _item(
         envelope,
         source="playlistItems",
@@ -302,8 +319,7 @@ def _from_playlist(value: bytes, envelope: events.RawEnvelope) -> Item:
     )
 
 
-def _from_videos(value: bytes, envelope: events.RawEnvelope) -> Item:
-    raw = _video_decoder.decode(value)
+def _from_videos(raw: _VideoItem, envelope: events.RawEnvelope) -> Item:
     snippet = raw.snippet
     return _item(
         envelope,
@@ -318,13 +334,6 @@ def _from_videos(value: bytes, envelope: events.RawEnvelope) -> Item:
         duration=raw.content_details.duration if raw.content_details else None,
         thumbnails=snippet.thumbnails,
     )
-
-
-_READERS: Final[dict[Source, Callable[[bytes, events.RawEnvelope], Item]]] = {
-    "search": _from_search,
-    "playlistItems": _from_playlist,
-    "videos": _from_videos,
-}
 
 
 def _item(

@@ -6,7 +6,6 @@ are not committed, so it will be taken again.
 """
 
 import asyncio
-import gc
 import os
 import sys
 import time
@@ -19,17 +18,18 @@ from typing import Any, Final
 import faust
 import uvloop
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 from faust.types import TP
 
 from contract.settings import Settings
 from contract.topics import PROJECTOR_GROUP, RAW, topic_specs
 from ops.admin_server import admin_server
+from ops.garbage import collect_seldom
 from ops.health import Health
 from ops.kafka_lease import HeartbeatWatch
 from ops.kafka_topics import require_topics, wait_for_kafka
 from ops.logging import get_logger
 from ops.metrics import ProcessorMetrics, process_registry
+from ops.partitioner import partitioner
 from ops.stop_signal import stop_signal
 from processors.agents import by_partition, register_agent
 from processors.app import create_app, known_videos_table
@@ -139,7 +139,7 @@ class _Service:
             raw_log=KafkaRawLog(settings.kafka_bootstrap_servers),
             limit=self._limit,
             metrics=self._metrics,
-            partition_of=lambda key: (murmur2(key) & 0x7FFFFFFF) % settings.topic_partitions,
+            partition_of=partitioner(settings.topic_partitions),
             log_end=self._log_end,
         )
         (settings.home / "processor").mkdir(parents=True, exist_ok=True)
@@ -149,7 +149,7 @@ class _Service:
         _run_beside(stack, self._keep_looking(progress, table))
         await self._app.start()
         self._ready = True
-        _collect_seldom()
+        collect_seldom()
         log.info("projecting", topic=RAW, group=PROJECTOR_GROUP)
         _run_beside(stack, self._close_seams())
         await self._app.wait_until_stopped()
@@ -270,16 +270,6 @@ class _Service:
             await self._app.stop()
         deadline.cancel()
         log.info("stopped")
-
-
-def _collect_seldom() -> None:
-    """Leave the objects of the start alone, and look at the others rarely: batches make many, and hardly a cycle.
-
-    Python's own thresholds cost a fifth to a third of the worker's processor time.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
 
 
 def _run_beside(stack: AsyncExitStack, work: Coroutine[object, object, None]) -> None:

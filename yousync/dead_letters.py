@@ -15,7 +15,6 @@ from typing import Any, Final
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError
-from aiokafka.partitioner import murmur2
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -24,6 +23,7 @@ from contract.settings import Settings
 from contract.topics import DEAD_LETTER, RAW, topic_specs
 from ops.kafka_client import pace_metadata_requests, stop_client
 from ops.kafka_topics import require_topics
+from ops.partitioner import partitioner
 from ops.record_reader import tolerate_header_names
 from processors.decode import Record, Refusal, decode
 from yousync.dead_letter_selection import (
@@ -219,7 +219,7 @@ class _RetryPlanner:
 
     def __init__(self, partitions: int, now_ms: int) -> None:
         self._partitions = partitions
-        self._partition_of = _partition_of(partitions)
+        self._partition_of = partitioner(partitions)
         self._now_ms = now_ms
         self._candidates: dict[Place, tuple[str, PutBack]] = {}
         self._attempts: dict[str, int] = {}
@@ -444,7 +444,3 @@ async def _producer(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
         yield producer
     finally:
         await stop_client(producer)
-
-
-def _partition_of(partitions: int) -> Callable[[bytes], int]:
-    return lambda key: int((murmur2(key) & 0x7FFFFFFF) % partitions)

@@ -16,11 +16,12 @@ import msgspec
 import uvloop
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 
 from contract.topics import RAW, VIDEOS
+from ops.garbage import collect_seldom
 from ops.kafka_client import pace_metadata_requests, stop_client
 from ops.logging import configure_logging
+from ops.partitioner import partitioner
 from ops.record_reader import tolerate_header_names
 from processors.raw_log import to_record
 from processors.read_model_writer import MongoDocuments, mongo_client
@@ -81,7 +82,7 @@ def _loader(task: LoadTask, shadow: MongoDocuments, start: int, patience: Patien
     share = task.buffer_bytes // len(task.extents)
     if task.source == "videos":
         return VideosLoader(shadow, start, share, patience)
-    return RawLoader(shadow, start, share, patience, lambda key: (murmur2(key) & 0x7FFFFFFF) % task.partitions)
+    return RawLoader(shadow, start, share, patience, partitioner(task.partitions))
 
 
 class _Teller:
@@ -162,6 +163,7 @@ async def _main() -> None:
     task = msgspec.json.decode(line, type=LoadTask)
     configure_logging("warning", task.log_format, service="replay", secrets=(task.mongodb_uri,))
     loop.run_in_executor(None, _end_with_parent)
+    collect_seldom()
     await load(task, _print)
     os._exit(0)  # a thread still waits for the parent's end
 

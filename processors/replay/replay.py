@@ -19,13 +19,13 @@ from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 import msgspec
-from aiokafka.partitioner import murmur2
 
 from contract.read_model import PROJECTION_VERSION, VIDEOS
 from contract.settings import Settings
 from contract.topics import topic_specs
 from ops.kafka_topics import require_topics
 from ops.logging import get_logger
+from ops.partitioner import partitioner
 from processors.kafka_output import KafkaVideoEvents, kafka_output
 from processors.raw_log import KafkaRawLog
 from processors.read_model_writer import mongo_client
@@ -200,6 +200,7 @@ class _Replay:
         self._store = store
         self._group = group
         self._output = output
+        self._partition_of = partitioner(settings.topic_partitions)
         self._patience = Patience(self._say_waiting)
         self._attempt = uuid4().hex[:12]
         self._raw_log = KafkaRawLog(settings.kafka_bootstrap_servers)
@@ -493,9 +494,6 @@ class _Replay:
         fault = _version_fault(members)
         if fault:
             raise ReplayRefused(f"The replay is refused: {fault}")
-
-    def _partition_of(self, key: bytes) -> int:
-        return int((murmur2(key) & 0x7FFFFFFF) % self._settings.topic_partitions)
 
     async def _save(self, **fields: Any) -> None:
         await self._until(lambda: self._store.save(self._attempt, fields))
