@@ -1,7 +1,9 @@
 """What a replay asks Kafka: how far the topics reach, what the live group has acknowledged, and who is in it."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Final, TypeVar
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -11,6 +13,13 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 from contract.topics import PROJECTOR_GROUP, RAW, VIDEOS, read_projector_client_id
 from ops.kafka_client import stop_client
 from processors.waiting import Unavailable
+
+
+T = TypeVar("T")
+
+_TRIES: Final = 6
+_PAUSE_SECONDS: Final = 1.0
+"""Six seconds: brokers that come back know their groups again after one or two."""
 
 
 class LogEnds(msgspec.Struct, frozen=True):
@@ -48,30 +57,32 @@ class Group:
 
     async def committed(self) -> dict[int, int]:
         """Per partition of the raw topic the offset below which all is acknowledged; none for one that has none."""
-        try:
-            found = await self._admin.list_consumer_group_offsets(PROJECTOR_GROUP)
-        except GroupCoordinatorNotAvailableError:
-            return {}  # the brokers have never seen a group
-        except (KafkaError, OSError) as error:
-            raise Unavailable("Kafka", repr(error)) from error
+        found = await _asked(lambda: self._admin.list_consumer_group_offsets(PROJECTOR_GROUP), {})
         return {
             place.partition: said.offset for place, said in found.items() if place.topic == RAW and said.offset >= 0
         }
 
     async def versions(self) -> list[int | None]:
         """Projection version of each live worker; None for one that does not say."""
-        try:
-            answers = await self._admin.describe_consumer_groups([PROJECTOR_GROUP])
-        except GroupCoordinatorNotAvailableError:
-            return []
-        except (KafkaError, OSError) as error:
-            raise Unavailable("Kafka", repr(error)) from error
+        answers = await _asked(lambda: self._admin.describe_consumer_groups([PROJECTOR_GROUP]), [])
         return [
             read_projector_client_id(member[1])
             for answer in answers
             for described in answer.groups
             for member in described[5]
         ]
+
+
+async def _asked(call: Callable[[], Awaitable[T]], nothing: T) -> T:
+    """The coordinator's answer; `nothing` from brokers that have never seen a group, which say as those that start."""
+    for _ in range(_TRIES):
+        try:
+            return await call()
+        except GroupCoordinatorNotAvailableError:
+            await asyncio.sleep(_PAUSE_SECONDS)
+        except (KafkaError, OSError) as error:
+            raise Unavailable("Kafka", repr(error)) from error
+    return nothing
 
 
 @asynccontextmanager
