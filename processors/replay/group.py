@@ -3,17 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
+from aiokafka.structs import OffsetAndMetadata
 
 from contract.topics import PROJECTOR_GROUP, RAW, VIDEOS, read_projector_client_id
 from ops.kafka_client import stop_client
 from processors.waiting import Unavailable
-
 
 T = TypeVar("T")
 
@@ -57,14 +57,16 @@ class Group:
 
     async def committed(self) -> dict[int, int]:
         """Per partition of the raw topic the offset below which all is acknowledged; none for one that has none."""
-        found = await _asked(lambda: self._admin.list_consumer_group_offsets(PROJECTOR_GROUP), {})
+        found: dict[TopicPartition, OffsetAndMetadata] = await _asked(
+            lambda: self._admin.list_consumer_group_offsets(PROJECTOR_GROUP), {}
+        )
         return {
             place.partition: said.offset for place, said in found.items() if place.topic == RAW and said.offset >= 0
         }
 
     async def versions(self) -> list[int | None]:
         """Projection version of each live worker; None for one that does not say."""
-        answers = await _asked(lambda: self._admin.describe_consumer_groups([PROJECTOR_GROUP]), [])
+        answers: list[Any] = await _asked(lambda: self._admin.describe_consumer_groups([PROJECTOR_GROUP]), [])
         return [
             read_projector_client_id(member[1])
             for answer in answers

@@ -4,7 +4,10 @@ Every record ends as `tests.poison` says, and those around it are none the worse
 """
 
 import asyncio
+import os
 import random
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -27,6 +30,7 @@ from tests.foreign_batch import ForeignBatchBuilder
 from tests.history import check_history, is_consumed, raw_records, read_topic
 from tests.poison import Case, good, plain, poison_matrix
 from tests.raw_items import PARTITIONS, video_id
+from tests.replay_process import replayed
 from tests.service_process import ServiceProcess, wait_for
 
 pytestmark = pytest.mark.integration
@@ -95,7 +99,7 @@ def stored(uri: str) -> dict[str, dict[str, Any]]:
 
 
 def test_each_record_ends_as_the_matrix_says_and_the_good_ones_are_none_the_worse(
-    stack: Servers, processor: ServiceProcess
+    stack: Servers, processor: ServiceProcess, tmp_path: Path
 ) -> None:
     bootstrap = stack.kafka_bootstrap
     sent = asyncio.run(send(bootstrap, mixed(MATRIX, SEED)))
@@ -114,6 +118,9 @@ def test_each_record_ends_as_the_matrix_says_and_the_good_ones_are_none_the_wors
     expected = asyncio.run(check_history(bootstrap, stack.mongodb_uri))
     assert len(expected.dead_letters) == processor.metric('yousync_records_total{outcome="dead_letter"}')
     assert processor.metric("yousync_records_total") == len(sent)
+
+    check_commands(stack, tmp_path, sent)
+    assert asyncio.run(check_history(bootstrap, stack.mongodb_uri)).dead_letters == expected.dead_letters
     assert processor.terminate() == 0
     assert "Traceback" not in processor.log.read_text()
 
@@ -168,6 +175,31 @@ def check_removals(bootstrap: str) -> None:
     removed = Counter(one.subject for one in envelopes if one.type == events.VIDEO_REMOVED)
     wanted = [case for case in MATRIX if case.reason is None and case.record.value is None]
     assert removed == Counter(video_id(case.number) for case in wanted)
+
+
+def check_commands(stack: Servers, folder: Path, sent: Sequence[Record]) -> None:
+    """A replay, and what else reads the raw topic, reads all of it too."""
+    settings = {"KAFKA_BOOTSTRAP_SERVERS": stack.kafka_bootstrap, "MONGODB_URI": stack.mongodb_uri}
+
+    def types(*words: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-m", "yousync.cli", *words],
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": os.pathsep.join(sys.path),
+                "YOUSYNC_HOME": str(folder),
+                **settings,
+            },
+            stdout=subprocess.PIPE,
+            check=True,
+            timeout=60,
+            text=True,
+        ).stdout
+
+    assert replayed(folder, settings)["records"] == len(sent)
+    assert types("tail", "raw", "--from-beginning", "--limit", str(len(sent)), "--json").count("\n") == len(sent)
+    refused = next(one for one in sent if one.value == b"{" and any("\\x" in name for name, _ in one.headers))
+    assert origin(refused) in types("dead-letters", "retry", origin(refused), "--json")
 
 
 def test_a_byte_more_than_the_topic_takes_is_refused_by_the_broker(stack: Servers) -> None:
