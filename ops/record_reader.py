@@ -11,14 +11,15 @@ Patches private parts of aiokafka, for the whole process: ADR 3.
 """
 
 from collections.abc import Iterator
+from struct import Struct
 from typing import Any, Final
 
 from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import DefaultRecordBase, _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 
-_LENGTH_END: Final = DefaultRecordBase.AFTER_LEN_OFFSET
-_LENGTH: Final = slice(_LENGTH_END - 4, _LENGTH_END)
+_LENGTH: Final = Struct(">i")
+_AFTER_LENGTH: Final = DefaultRecordBase.AFTER_LEN_OFFSET
 
 
 def tolerate_header_names() -> None:
@@ -47,8 +48,8 @@ class _Batches(MemoryRecords):  # type: ignore[misc]  # aiokafka ships no types
             return again
         batch = super().next_batch()
         self._begin = self._end
-        length = self._fetched[self._begin :][_LENGTH]
-        self._end = self._begin + _LENGTH_END + int.from_bytes(length, "big")
+        body = self._begin + _AFTER_LENGTH
+        self._end = body + _LENGTH.unpack_from(self._fetched, body - _LENGTH.size)[0]
         return batch
 
     def give_again(self) -> bool:

@@ -71,7 +71,7 @@ async def _find_partitions(bootstrap: str, topic: str) -> list[TopicPartition]:
 
 def readable(record: ConsumerRecord[bytes, bytes]) -> str:
     """One line for people: when, where, key, what kind, and the beginning of the value."""
-    kind = dict(record.headers).get("ce_type", b"").decode(errors="replace")
+    kind = _text(dict(record.headers).get("ce_type")) or ""
     value = "(null)" if record.value is None else record.value.decode(errors="replace")
     if len(value) > _VALUE_CHARACTERS:
         value = f"{value[:_VALUE_CHARACTERS]}…"
@@ -98,8 +98,8 @@ def _value(value: bytes | None) -> dict[str, Any]:
     if value is None:
         return {"value": None}
     try:
-        return {"value": orjson.loads(value)}
-    except orjson.JSONDecodeError:
+        return {"value": orjson.Fragment(orjson.dumps(orjson.loads(value)))}
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):  # no JSON, or nested deeper than can be written
         pass
     try:
         return {"value_text": value.decode()}

@@ -7,8 +7,12 @@ from aiokafka.structs import ConsumerRecord
 
 from yousync.tail import json_line, readable, topic_of
 
+NESTED = "[" * 500 + "]" * 500
 
-def record(value: bytes | None, key: bytes | None = b"dQw4w9WgXcQ") -> ConsumerRecord[bytes, bytes]:
+
+def record(
+    value: bytes | None, key: bytes | None = b"dQw4w9WgXcQ", kind: bytes | None = b"io.yousync.video.discovered.v1"
+) -> ConsumerRecord[bytes, bytes]:
     return ConsumerRecord(
         topic="youtube.videos",
         partition=2,
@@ -20,7 +24,7 @@ def record(value: bytes | None, key: bytes | None = b"dQw4w9WgXcQ") -> ConsumerR
         checksum=None,
         serialized_key_size=0,
         serialized_value_size=0,
-        headers=(("ce_type", b"io.yousync.video.discovered.v1"),),
+        headers=(("ce_type", kind),),
     )
 
 
@@ -51,6 +55,7 @@ def test_a_line_stays_one_short_line_whatever_the_value() -> None:
     assert len(line) < 400
     assert "(no key)" in line
     assert readable(record(None)).endswith("(null)")
+    assert readable(record(b"", kind=None)).endswith("dQw4w9WgXcQ")
 
 
 @pytest.mark.parametrize(
@@ -59,6 +64,7 @@ def test_a_line_stays_one_short_line_whatever_the_value() -> None:
         (b'{"a":1}', {"value": {"a": 1}}),
         (None, {"value": None}),
         (b"not json", {"value_text": "not json"}),
+        (NESTED.encode(), {"value_text": NESTED}),
         (b"\xff\x00", {"value_base64": "/wA="}),
     ],
 )
