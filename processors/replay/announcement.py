@@ -1,6 +1,7 @@
 """Says on `youtube.videos` what a swap changes for readers, before it and again after it."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from contract import events
 from contract.events import VideoEnvelope
@@ -10,7 +11,16 @@ from processors.replay.comparison import Row
 from processors.waiting import Patience
 
 VideoEvent = tuple[VideoEnvelope, bytes | None]
-FindRows = Callable[[Sequence[str]], Awaitable[list[Row]]]
+
+
+class Announced(Protocol):
+    """The collection that is spoken of; its methods raise `Unavailable` when to be tried again."""
+
+    async def rows(self, video_ids: Sequence[str]) -> list[Row]:
+        """What stands there of these ids."""
+
+    async def owed_events(self, video_ids: Sequence[str]) -> dict[str, OwedEvent]:
+        """The last event that each of these documents owes."""
 
 
 def announcement(row: Row, *, is_new: bool) -> VideoEvent:
@@ -29,19 +39,19 @@ def announcement(row: Row, *, is_new: bool) -> VideoEvent:
 
 
 async def announce(
-    noted: Mapping[str, bool], find_rows: FindRows, output: KafkaVideoEvents, patience: Patience, *, until_still: bool
+    noted: Mapping[str, bool], documents: Announced, output: KafkaVideoEvents, patience: Patience, *, until_still: bool
 ) -> None:
     """Say what these videos are now; `noted`: by id, whether it is new to readers.
 
     `until_still`: a worker may speak of one of them at the same time, and its event must stay the last one of its key,
     which is what compaction keeps: so what has moved on meanwhile is said again, as it then is.
     """
-    said: dict[str, OwedEvent] = {}
     waiting = list(noted)
     while waiting:
-        now = await patience.until_available(lambda: find_rows(waiting))  # noqa: B023  # awaited within the turn
-        moved = [row for row in now if said.get(row.video_id) != row.event]
-        spoken = [announcement(row, is_new=noted[row.video_id]) for row in moved]
+        rows = await patience.until_available(lambda: documents.rows(waiting))  # noqa: B023  # awaited within the turn
+        spoken = [announcement(row, is_new=noted[row.video_id]) for row in rows]
         await patience.until_available(lambda: output.send(spoken))  # noqa: B023  # awaited within the turn
-        said |= {row.video_id: row.event for row in moved}
-        waiting = [row.video_id for row in moved] if until_still else []
+        if not until_still:
+            return
+        now = await patience.until_available(lambda: documents.owed_events(waiting))  # noqa: B023  # awaited within the turn
+        waiting = [row.video_id for row in rows if now.get(row.video_id, row.event) != row.event]

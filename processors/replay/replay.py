@@ -12,7 +12,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from heapq import heappush, heappushpop
 from typing import Any, Final, TypeVar
@@ -36,7 +36,7 @@ from processors.replay.extent import Extent, eaten, raw_extents, shares
 from processors.replay.group import Group, live_group
 from processors.replay.load import Loaded, LoadTask
 from processors.replay.run_state import Run, Source, resume_fault
-from processors.replay.store import BEAT_SECONDS, ReplayRefused, ReplayStore
+from processors.replay.store import BEAT_SECONDS, CollectionRows, ReplayRefused, ReplayStore
 from processors.waiting import Patience
 
 log = get_logger(__name__)
@@ -451,13 +451,10 @@ class _Replay:
 
     async def _announce(self, phase: str, collection: str, *, until_still: bool) -> None:
         done = 0
-
-        async def find_rows(video_ids: Sequence[str]) -> list[Row]:
-            return await self._store.rows_of(collection, video_ids)
-
+        documents = CollectionRows(self._store, collection)
         async with aclosing(self._store.announced(self._run)) as chunks:
             async for noted in chunks:
-                await announce(noted, find_rows, self._output, self._patience, until_still=until_still)
+                await announce(noted, documents, self._output, self._patience, until_still=until_still)
                 done += len(noted)
                 self._say(phase, done)
 

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import msgspec
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import ReplaceOne
 from pymongo.errors import DuplicateKeyError, OperationFailure
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
@@ -225,6 +224,12 @@ class ReplayStore:
             found = await self._compared(collection, {"_id": {"$in": list(video_ids)}}).to_list(None)
         return [_row(one) for one in found]
 
+    async def owed_events(self, collection: str, video_ids: Sequence[str]) -> dict[str, OwedEvent]:
+        """The last event that each of these documents owes, of those that are there."""
+        with waited_for():
+            found = await self._database[collection].find({"_id": {"$in": list(video_ids)}}, ["event"]).to_list(None)
+        return {one["_id"]: msgspec.convert(one["event"], OwedEvent) for one in found}
+
     def _compared(self, collection: str, wanted: Mapping[str, Any]) -> Any:
         return self._database.get_collection(collection, read_concern=ReadConcern("majority")).find(wanted, _COMPARED)
 
@@ -252,10 +257,11 @@ class ReplayStore:
     # What is announced, kept until it has been said again after the swap.
 
     async def note_announced(self, run: Run, noted: Mapping[str, bool]) -> None:
-        """Keep these ids, each with whether it is new to readers."""
+        """Keep these ids, each with whether it is new to readers; none of them was kept before."""
         with waited_for():
-            changes = [ReplaceOne({"_id": one}, {"_id": one, "new": new}, upsert=True) for one, new in noted.items()]
-            await self._database[run.shadow + _NOTED_SUFFIX].bulk_write(changes, ordered=False)
+            await self._database[run.shadow + _NOTED_SUFFIX].insert_many(
+                [{"_id": one, "new": new} for one, new in noted.items()], ordered=False
+            )
 
     async def forget_announced(self, run: Run) -> None:
         """Keep none."""
@@ -315,6 +321,20 @@ class ReplayStore:
             said = await self._state.find_one({"_id": read_model.READ_MODEL_ID}) or {}
         version = said.get("versions", {}).get(live)
         return None if version is None else int(version)
+
+
+class CollectionRows:
+    """`processors.replay.announcement.Announced` on one collection."""
+
+    def __init__(self, store: ReplayStore, collection: str) -> None:
+        self._store = store
+        self._collection = collection
+
+    async def rows(self, video_ids: Sequence[str]) -> list[Row]:
+        return await self._store.rows_of(self._collection, video_ids)
+
+    async def owed_events(self, video_ids: Sequence[str]) -> dict[str, OwedEvent]:
+        return await self._store.owed_events(self._collection, video_ids)
 
 
 def _row(found: Mapping[str, Any]) -> Row:
