@@ -12,8 +12,8 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from heapq import heappush, heappushpop
 from typing import Any, Final, TypeVar
 from uuid import uuid4
@@ -58,6 +58,7 @@ NEWEST: Final = 1_000
 _LINE_BYTES: Final = 16 << 20
 _CHUNK: Final = 1_000
 _SAY_EVERY: Final = 10_000
+_CHUNKS_IN_FLIGHT: Final = 3
 _SAVE_SECONDS: Final = 1.0
 
 
@@ -315,12 +316,10 @@ class _Replay:
                 self._offsets |= one.offsets
             await self._save_now_and_then()
 
-        try:
+        with _first_fault():
             async with asyncio.TaskGroup() as processes:
                 for number, part in enumerate(parts):
                     processes.create_task(self._load_process(number, part, len(parts), tell))
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from None
         self._records += sum(one.records for one in so_far.values())
 
     async def _load_process(
@@ -372,9 +371,10 @@ class _Replay:
         while True:
             began = time.monotonic()
             ends = {one.partition: one.end for one in await self._until(self._raw_extents)}
-            async with asyncio.TaskGroup() as partitions:
-                for partition, end in ends.items():
-                    partitions.create_task(self._follow_partition(partition, end))
+            with _first_fault():
+                async with asyncio.TaskGroup() as partitions:
+                    for partition, end in ends.items():
+                        partitions.create_task(self._follow_partition(partition, end))
             await self._save(offsets=_lettered(self._offsets))
             self._say("following", note=f"{sum(ends.values()) - sum(self._offsets.values())} behind")
             if time.monotonic() - began < CLOSE_SECONDS:
@@ -450,13 +450,25 @@ class _Replay:
         await self._until(lambda: self._announce("announcing again", VIDEOS, until_still=True))
 
     async def _announce(self, phase: str, collection: str, *, until_still: bool) -> None:
-        done = 0
+        """Several chunks at a time, for each spends its time waiting; no id is in two of them."""
         documents = CollectionRows(self._store, collection)
-        async with aclosing(self._store.announced(self._run)) as chunks:
-            async for noted in chunks:
+        turns = asyncio.Semaphore(_CHUNKS_IN_FLIGHT)
+        done = 0
+
+        async def speak(noted: Mapping[str, bool]) -> None:
+            nonlocal done
+            try:
                 await announce(noted, documents, self._output, self._patience, until_still=until_still)
-                done += len(noted)
-                self._say(phase, done)
+            finally:
+                turns.release()
+            done += len(noted)
+            self._say(phase, done)
+
+        with _first_fault():
+            async with aclosing(self._store.announced(self._run)) as chunks, asyncio.TaskGroup() as speaking:
+                async for noted in chunks:
+                    await turns.acquire()
+                    speaking.create_task(speak(noted))
 
     async def _count(self) -> None:
         there = await self._until(lambda: self._store.count_living(self._run.shadow))
@@ -594,6 +606,15 @@ async def _side_by_side(
         else:
             yield one.video_id, one, other
             one, other = await anext(live, None), await anext(rebuilt, None)
+
+
+@contextmanager
+def _first_fault() -> Iterator[None]:
+    """What failed first, in place of the group that it comes in: whoever reads it wants one sentence."""
+    try:
+        yield
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
 
 
 def _nothing(source: Source) -> dict[str, Any]:
