@@ -15,8 +15,8 @@ from contract.topics import RAW, VIDEOS
 from processors.replay.replay import Options, Plan, Result, execute, make_plan
 from processors.replay.replay import Progress as Step
 
-RECORDS_A_SECOND: Final = 15_000
-"""For the estimate alone; see bench/bench_replay.py."""
+RECORDS_A_SECOND: Final = 8_000
+"""With verification, on two cores that Kafka and MongoDB share; for the estimate alone. See bench/bench_replay.py."""
 
 DOCUMENT_BYTES: Final = 2_000
 """Likewise, where there is no store yet to judge by."""
