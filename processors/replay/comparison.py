@@ -1,10 +1,11 @@
 """What a rebuilt document is to the one that readers have now. Rules only."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
+from contract.times import parse_rfc3339_ms
 from processors.document import OwedEvent, SourcePosition
 
 Verdict = Literal["same", "ahead", "missing", "unknown", "differs", "new", "changed", "gone"]
@@ -26,16 +27,27 @@ class Row(msgspec.Struct, frozen=True):
     source: SourcePosition
     event: OwedEvent
     version: int | None
+    first_seen_at: str | None
 
     @property
     def is_living(self) -> bool:
         return self.sort_key is not None
 
 
+class Oldest(msgspec.Struct, frozen=True):
+    """The oldest record that retention has left of a partition: offset, and Kafka's time in ms."""
+
+    offset: int
+    time_ms: int
+
+
+_BEGINNING: Final = Oldest(0, 0)
+
+
 def compare(
-    live: Row | None, rebuilt: Row | None, applied: Mapping[int, int], begins: Mapping[int, int], *, by_event: bool
+    live: Row | None, rebuilt: Row | None, applied: Mapping[int, int], oldest: Mapping[int, Oldest], *, by_event: bool
 ) -> Verdict:
-    """`applied`: per partition the raw offset below which `rebuilt` knows all; `begins`: the first that is still there.
+    """`applied`: per partition the raw offset below which `rebuilt` knows all; `oldest`: its first record that is left.
 
     `by_event`: the rebuilt one comes from the stream, which knows the event and not the last record behind a document.
     """
@@ -44,7 +56,7 @@ def compare(
     if live is None or not live.is_living:
         return "new" if rebuilt is not None and rebuilt.is_living else "same"
     if rebuilt is None:
-        is_there = live.source.offset >= begins.get(live.source.partition, 0)
+        is_there = live.source.offset >= oldest.get(live.source.partition, _BEGINNING).offset
         return "unknown" if is_there and not by_event else "missing"
     if not rebuilt.is_living:
         return "gone"
@@ -53,6 +65,11 @@ def compare(
     if by_event:
         from_same = live.event.offset == rebuilt.event.offset
     else:
-        # Where retention ate something the live one may come from more records than the last: nothing is certain.
-        from_same = live.source == rebuilt.source and not begins.get(live.source.partition, 0)
+        from_same = live.source == rebuilt.source and _is_told_whole(live, oldest)
     return "differs" if from_same and live.version == rebuilt.version else "changed"
+
+
+def _is_told_whole(live: Row, oldest: Mapping[int, Oldest]) -> bool:
+    """All records of a video are left that was first seen after the oldest one that is; else nothing is certain."""
+    left = oldest.get(live.source.partition, _BEGINNING)
+    return left.offset == 0 or (live.first_seen_at is not None and parse_rfc3339_ms(live.first_seen_at) > left.time_ms)

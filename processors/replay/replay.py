@@ -31,7 +31,7 @@ from processors.raw_log import KafkaRawLog
 from processors.read_model_writer import mongo_client
 from processors.replay.announcement import announce
 from processors.replay.applying import apply_over, by_key
-from processors.replay.comparison import DIFFERENCES, Row, Verdict, compare
+from processors.replay.comparison import DIFFERENCES, Oldest, Row, Verdict, compare
 from processors.replay.extent import Extent, eaten, raw_extents, shares
 from processors.replay.group import Group, live_group
 from processors.replay.load import Loaded, LoadTask
@@ -59,6 +59,7 @@ _LINE_BYTES: Final = 16 << 20
 _CHUNK: Final = 1_000
 _SAY_EVERY: Final = 10_000
 _CHUNKS_IN_FLIGHT: Final = 3
+_NEVER_MS: Final = 2**62
 _SAVE_SECONDS: Final = 1.0
 
 
@@ -411,8 +412,7 @@ class _Replay:
     async def _compare(self) -> None:
         await self._store.forget_announced(self._run)
         total = max(self._living, await self._store.count_living(VIDEOS))
-        begins = (await self._group.raw_ends()).begins
-        comparison = _Comparison(self._options, dict(self._offsets), begins)
+        comparison = _Comparison(self._options, dict(self._offsets), await self._oldest())
         async with (
             aclosing(self._store.rows(VIDEOS)) as live,
             aclosing(self._store.rows(self._run.shadow)) as rebuilt,
@@ -436,6 +436,17 @@ class _Replay:
             raise ReplayRefused(fault)
         if await self._store.newest(self._run.shadow, NEWEST) != comparison.newest():
             raise ReplayRefused("The newest pages of the rebuilt store are not its newest videos: its index is damaged")
+
+    async def _oldest(self) -> dict[int, Oldest]:
+        """Per partition the oldest record that retention has left; of a partition without any all is uncertain."""
+        oldest = {}
+        for partition, begin in (await self._group.raw_ends()).begins.items():
+            time_ms = 0 if begin == 0 else _NEVER_MS
+            async with aclosing(self._raw_log.read(partition, begin, begin + 1)) as chunks:
+                async for records in chunks:
+                    time_ms = records[0].timestamp_ms
+            oldest[partition] = Oldest(begin, time_ms)
+        return oldest
 
     async def _carry_over(self, comparison: "_Comparison") -> None:
         carried = await self._store.copy_from_live(self._run, comparison.carried)
@@ -531,10 +542,10 @@ class _Replay:
 class _Comparison:
     """What the rebuilt store is to the live one, over all ids."""
 
-    def __init__(self, options: Options, applied: Mapping[int, int], begins: Mapping[int, int]) -> None:
+    def __init__(self, options: Options, applied: Mapping[int, int], oldest: Mapping[int, Oldest]) -> None:
         self._options = options
         self._applied = applied
-        self._begins = begins
+        self._oldest = oldest
         self._shown: dict[Verdict, list[str]] = {}
         self._newest: list[str] = []
         self.counts: dict[Verdict, int] = {}
@@ -543,7 +554,7 @@ class _Comparison:
         self.carried: list[str] = []
 
     def take(self, video_id: str, live: Row | None, rebuilt: Row | None) -> None:
-        verdict = compare(live, rebuilt, self._applied, self._begins, by_event=self._options.source == "videos")
+        verdict = compare(live, rebuilt, self._applied, self._oldest, by_event=self._options.source == "videos")
         self.compared += 1
         self.counts[verdict] = self.counts.get(verdict, 0) + 1
         carried = verdict == "missing" and self._options.carry_over

@@ -26,7 +26,14 @@ _SILENT_SECONDS: Final = 5.0
 """A run whose beat stands still for so long has no process any more, or one that was paused and may not go on."""
 
 _NAMESPACE_NOT_FOUND: Final = 26
-_COMPARED: Final = {SORT_KEY: True, BODY: True, "source": True, "event": True, "projection_version": True}
+_COMPARED: Final = {
+    SORT_KEY: True,
+    BODY: True,
+    "source": True,
+    "event": True,
+    "projection_version": True,
+    "first_seen_at": True,
+}
 _NOTED_SUFFIX: Final = "_announced"
 _NOTED_CHUNK: Final = 2_000
 _ROWS: Final = 2_000
@@ -345,4 +352,5 @@ def _row(found: Mapping[str, Any]) -> Row:
         msgspec.convert(found["source"], SourcePosition),
         msgspec.convert(found["event"], OwedEvent),
         found.get("projection_version"),
+        found.get("first_seen_at"),
     )

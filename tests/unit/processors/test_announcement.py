@@ -17,7 +17,7 @@ from processors.waiting import Patience
 
 def row(video_id: str, offset: int) -> Row:
     return Row(
-        video_id, f"key-{video_id}", b"body", SourcePosition(RAW, 0, offset), OwedEvent(offset, "any", None), version=1
+        video_id, f"key-{video_id}", b"body", SourcePosition(RAW, 0, offset), OwedEvent(offset, "any", None), 1, None
     )
 
 

@@ -10,7 +10,7 @@ from contract.read_model import PROJECTION_VERSION, SHADOW_PREFIX
 from contract.topics import RAW, projector_client_id, read_projector_client_id
 from processors.document import OwedEvent, SourcePosition
 from processors.replay.announcement import announcement
-from processors.replay.comparison import Row, Verdict, compare
+from processors.replay.comparison import Oldest, Row, Verdict, compare
 from processors.replay.extent import Extent, eaten, raw_extents, shares
 from processors.replay.fold_buffer import FoldBuffer
 from processors.replay.run_state import Phase, Run, resume_fault, shadow_name
@@ -27,11 +27,13 @@ def row(
         source=SourcePosition(RAW, 2, offset),
         event=OwedEvent(offset if event is None else event, events.VIDEO_DISCOVERED, "0000000000001vid00000001"),
         version=version,
+        first_seen_at=None if body is None else "2026-01-15T10:00:00.000Z",
     )
 
 
 APPLIED = {2: 100}
-BEGINS = {2: 5}
+FIRST_SEEN_MS = 1_768_471_200_000
+OLDEST = {2: Oldest(5, FIRST_SEEN_MS - 1)}
 
 
 @pytest.mark.parametrize(
@@ -56,18 +58,32 @@ BEGINS = {2: 5}
     ],
 )
 def test_what_a_rebuilt_document_is_to_the_live_one(live: Row | None, rebuilt: Row | None, verdict: Verdict) -> None:
-    assert compare(live, rebuilt, APPLIED, BEGINS, by_event=False) == verdict
+    assert compare(live, rebuilt, APPLIED, OLDEST, by_event=False) == verdict
 
 
 def test_from_the_stream_the_event_says_whether_the_records_are_the_same() -> None:
     confirmed = row(9, b"old", event=7)
 
-    assert compare(confirmed, row(7, b"new"), APPLIED, BEGINS, by_event=True) == "differs"
-    assert compare(confirmed, row(7, b"new"), APPLIED, BEGINS, by_event=False) == "changed"
+    assert compare(confirmed, row(7, b"new"), APPLIED, OLDEST, by_event=True) == "differs"
+    assert compare(confirmed, row(7, b"new"), APPLIED, OLDEST, by_event=False) == "changed"
+
+
+@pytest.mark.parametrize(
+    ("oldest", "verdict"),
+    [
+        (Oldest(5, FIRST_SEEN_MS - 1), "differs"),
+        (Oldest(5, FIRST_SEEN_MS), "changed"),
+        (Oldest(0, FIRST_SEEN_MS + 1), "differs"),
+    ],
+)
+def test_a_video_that_is_older_than_what_retention_left_may_come_out_otherwise(
+    oldest: Oldest, verdict: Verdict
+) -> None:
+    assert compare(row(7, b"old"), row(7, b"new"), APPLIED, {2: oldest}, by_event=False) == verdict
 
 
 def test_the_stream_cannot_say_whether_the_topic_ever_knew_a_video() -> None:
-    assert compare(row(99), None, APPLIED, BEGINS, by_event=True) == "missing"
+    assert compare(row(99), None, APPLIED, OLDEST, by_event=True) == "missing"
 
 
 def test_a_partition_of_which_nothing_was_applied_makes_all_of_it_ahead() -> None:
