@@ -1,6 +1,6 @@
 """The real processor, with one thing added: it kills itself at the n-th passage of a named point. For tests only.
 
-`CRASH_POINT=events-half-sent CRASH_PASSAGE=2 python -m tests.crashing_processor processor`: settings, parts and loop
+`CRASH_POINT=events-half-sent python -m tests.crashing_processor processor`: settings, parts and loop
 are the service's own; one method at its edges is wrapped, so the product has no hooks.
 """
 
@@ -18,19 +18,20 @@ from processors.service import _Service
 from yousync import cli
 
 POINT: Final = "CRASH_POINT"
-PASSAGE: Final = "CRASH_PASSAGE"
 
 
 class Point(NamedTuple):
     """Where in a method the process dies: before it, when it has done half of its first argument, or after it.
 
-    `topic` narrows the sending of messages to one topic; a call with less than two things has no half.
+    `topic` narrows the sending of messages to one topic; a call with less than two things has no half. `passage`: at
+    the second, another partition of the batch is somewhere else in its steps, or done.
     """
 
     owner: type
     method: str
     when: Literal["before", "half", "after"]
     topic: str | None = None
+    passage: int = 2
 
 
 POINTS: Final[Mapping[str, Point]] = {
@@ -47,18 +48,21 @@ POINTS: Final[Mapping[str, Point]] = {
     "changelog-half-sent": Point(KafkaOutput, "send", "half", CHANGELOG),
     "changelog-sent": Point(KafkaOutput, "send", "after", CHANGELOG),
     "table-set": Point(FaustKnownVideos, "write", "after"),
-    "before-acknowledging": Point(_Service, "_project", "after"),
-    "acknowledged": Point(_Service, "_acknowledged", "before"),
+    "before-acknowledging": Point(_Service, "_project", "after", passage=1),
+    "acknowledged": Point(_Service, "_acknowledged", "before", passage=1),
 }
-"""In the order of effects (design, section 4). `changelog-sent`: the table's own store does not have it yet."""
+"""In the order of effects (design, section 4). `changelog-sent`: the table's own store does not have it yet.
+
+The last two are passed once a batch, and all that waits may be one batch.
+"""
 
 
-def arm(point: Point, passage: int) -> None:
-    """From now on the process dies at that passage (from 1) of the point."""
+def arm(point: Point) -> None:
+    """From now on the process dies at the point."""
     wrapped = _crashing_read if point.method == "read" else _crashing_call
     passages = itertools.count(1)
     original = getattr(point.owner, point.method)
-    setattr(point.owner, point.method, wrapped(original, point, lambda: next(passages) == passage))
+    setattr(point.owner, point.method, wrapped(original, point, lambda: next(passages) == point.passage))
 
 
 def _crashing_read(original: Callable[..., Any], point: Point, is_last: Callable[[], bool]) -> Callable[..., Any]:
@@ -98,7 +102,7 @@ def _concerns(point: Point, arguments: Sequence[Any]) -> bool:
 
 
 def main() -> None:
-    arm(POINTS[os.environ[POINT]], int(os.environ[PASSAGE]))
+    arm(POINTS[os.environ[POINT]])
     cli.main()
 
 

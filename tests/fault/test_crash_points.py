@@ -18,7 +18,7 @@ from contract.topics import topic_specs
 from ops.kafka_topics import create_missing_topics
 from processors.decode import Record
 from tests.conftest import Servers, start_servers
-from tests.crashing_processor import PASSAGE, POINT, POINTS
+from tests.crashing_processor import POINT, POINTS
 from tests.fault.record_writer import RecordSource
 from tests.history import check_history, is_consumed, produce
 from tests.raw_items import NOW_MS, PARTITIONS, record, search_item
@@ -27,8 +27,6 @@ from tests.service_process import ServiceProcess, wait_for
 pytestmark = pytest.mark.fault
 
 RECORDS: Final = 300
-PASSAGE_OF_DEATH: Final = 2
-"""The second partition's batch: the first one is somewhere else in its steps, or done."""
 
 
 class Story:
@@ -79,7 +77,7 @@ def test_a_crash_there_changes_nothing(pair: Servers, story: Story, home: Path, 
         **({"YOUSYNC_PROCESSOR_LOOP": loop} if loop else {}),
     }
     asyncio.run(produce(pair.kafka_bootstrap, story.records(RECORDS)))
-    fatal = {**settings, POINT: point, PASSAGE: str(PASSAGE_OF_DEATH)}
+    fatal = {**settings, POINT: point}
     with ServiceProcess("processor", tmp_path, fatal, module="tests.crashing_processor") as crashing:
         wait_for(lambda: not crashing.runs, 60, lambda: f"{point} was not reached:\n{crashing.tail()}")
         assert crashing.process.returncode == -signal.SIGKILL, crashing.tail()
