@@ -1,6 +1,8 @@
 """What every client of aiokafka needs for its brokers to be able to go away and come back."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -20,6 +22,22 @@ async def stop_client(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
     await asyncio.wait([stopping], timeout=_STOP_SECONDS)
     stopping.cancel()
     await asyncio.gather(stopping, return_exceptions=True)
+
+
+@asynccontextmanager
+async def running_consumer(bootstrap: str, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer that commits nothing by itself, to ask and to read with; `options` are aiokafka's.
+
+    Raises:
+        KafkaError: the brokers cannot be reached.
+    """
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, **options)
+    try:
+        await consumer.start()
+        pace_metadata_requests(consumer._client)  # noqa: SLF001  # no public way: ADR 3
+        yield consumer
+    finally:
+        await stop_client(consumer)
 
 
 def pace_metadata_requests(client: Any) -> None:

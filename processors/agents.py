@@ -10,6 +10,7 @@ from typing import Any, Final
 import faust
 
 from contract.topics import RAW
+from processors import raw_log
 from processors.chunked_consumer import QUEUED_CHUNKS, ChunkedTransport, ChunkMessage
 from processors.decode import Record
 
@@ -46,11 +47,10 @@ def register_agent(app: faust.App, project: Project, acknowledged: Acknowledged)
 
 def records_of(message: Any) -> Iterator[Record]:
     """The records that one of Faust's messages carries: those of its chunk, or the message itself."""
-    if not isinstance(message, ChunkMessage):
+    if isinstance(message, ChunkMessage):
+        yield from map(raw_log.to_record, message.records)
+    else:
         yield to_record(message)
-        return
-    for one in message.records:
-        yield Record(one.topic, one.partition, one.offset, one.timestamp, one.key, one.value, tuple(one.headers))
 
 
 def to_record(message: Any) -> Record:

@@ -13,7 +13,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from contract.topics import CHANGELOG, PROJECTOR_GROUP, RAW
-from ops.kafka_client import pace_metadata_requests, stop_client
+from ops.kafka_client import running_consumer
 from processors.watchdog import Place
 
 _ANSWER_SECONDS: Final = 5.0
@@ -47,18 +47,9 @@ async def group_progress(bootstrap: str) -> AsyncIterator[GroupProgress]:
     Raises:
         KafkaError: the brokers cannot be reached.
     """
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
-        client_id="yousync-processor-progress",
-        group_id=PROJECTOR_GROUP,
-        enable_auto_commit=False,
-    )
-    try:
-        await consumer.start()
-        pace_metadata_requests(consumer._client)  # noqa: SLF001  # no public way: ADR 3
+    client_id = "yousync-processor-progress"
+    async with running_consumer(bootstrap, client_id=client_id, group_id=PROJECTOR_GROUP) as consumer:
         yield GroupProgress(consumer)
-    finally:
-        await stop_client(consumer)
 
 
 class TableSize(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from contract.topics import RAW
-from ops.kafka_client import pace_metadata_requests, stop_client
+from ops.kafka_client import running_consumer
 from ops.record_reader import tolerate_header_names
 from processors.decode import Record
 from processors.waiting import Unavailable
@@ -31,26 +31,20 @@ class KafkaRawLog:
         """
         tolerate_header_names()
         place = TopicPartition(RAW, partition)
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
-        )
         try:
-            await consumer.start()
-            pace_metadata_requests(consumer._client)  # noqa: SLF001  # no public way: ADR 3
-            consumer.assign([place])
-            begin, log_end = await _bounds(consumer, place)
-            end = min(end, log_end)
-            position = max(start, begin)
-            consumer.seek(place, position)
-            while position < end:
-                found = (await consumer.getmany(place, timeout_ms=_POLL_MS, max_records=_CHUNK)).get(place, [])
-                if found:
-                    yield [to_record(one) for one in found if one.offset < end]
-                position = await consumer.position(place)
+            async with running_consumer(self._bootstrap, auto_offset_reset="earliest") as consumer:
+                consumer.assign([place])
+                begin, log_end = await _bounds(consumer, place)
+                end = min(end, log_end)
+                position = max(start, begin)
+                consumer.seek(place, position)
+                while position < end:
+                    found = (await consumer.getmany(place, timeout_ms=_POLL_MS, max_records=_CHUNK)).get(place, [])
+                    if found:
+                        yield [to_record(one) for one in found if one.offset < end]
+                    position = await consumer.position(place)
         except (KafkaError, OSError) as error:
             raise Unavailable(_PART, repr(error)) from error
-        finally:
-            await stop_client(consumer)
 
 
 async def _bounds(consumer: AIOKafkaConsumer, place: TopicPartition) -> tuple[int, int]:

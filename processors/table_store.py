@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaError
 from faust.stores import STORES, rocksdb
 from faust.types import TP
 
-from ops.kafka_client import pace_metadata_requests
+from ops.kafka_client import running_consumer
 from ops.logging import get_logger
 
 log = get_logger(__name__)
@@ -146,10 +146,7 @@ class TableStore(rocksdb.Store):
 
 
 async def _read_changelogs(bootstrap: str, places: Collection[TP]) -> dict[TP, _Changelog]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
-    try:
-        await consumer.start()
-        pace_metadata_requests(consumer._client)  # noqa: SLF001  # no public way: ADR 3
+    async with running_consumer(bootstrap, auto_offset_reset="earliest") as consumer:
         wanted = {tp: TopicPartition(tp.topic, tp.partition) for tp in places}
         consumer.assign(list(wanted.values()))
         begins = await consumer.beginning_offsets(list(wanted.values()))
@@ -158,8 +155,6 @@ async def _read_changelogs(bootstrap: str, places: Collection[TP]) -> dict[TP, _
             tp: _Changelog(ends[place], await _name(consumer, place, begins[place], ends[place]))
             for tp, place in wanted.items()
         }
-    finally:
-        await consumer.stop()
 
 
 async def _name(consumer: AIOKafkaConsumer, place: TopicPartition, begin: int, end: int) -> bytes | None:

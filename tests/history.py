@@ -21,6 +21,7 @@ from ops.record_reader import tolerate_header_names
 from processors.decode import Record, Refusal, decode
 from processors.document import Document, Marker, SourcePosition, VideoDocument, from_stored
 from processors.fold import fold
+from processors.raw_log import to_record
 from tests.raw_items import PARTITIONS, partition_of
 
 
@@ -73,10 +74,7 @@ async def read_topic(bootstrap: str, topic: str) -> list[Any]:
 
 async def raw_records(bootstrap: str) -> list[Record]:
     """The raw topic as the processors see it."""
-    return [
-        Record(one.topic, one.partition, one.offset, one.timestamp, one.key, one.value, tuple(one.headers))
-        for one in await read_topic(bootstrap, RAW)
-    ]
+    return [to_record(one) for one in await read_topic(bootstrap, RAW)]
 
 
 def stored_documents(mongodb_uri: str, database: str = "yousync") -> dict[str, Document]:

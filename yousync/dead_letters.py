@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from contract.events import EnvelopeError, first_failure, read_dead_letter_headers, retried_headers
 from contract.settings import Settings
 from contract.topics import DEAD_LETTER, RAW, topic_specs
-from ops.kafka_client import pace_metadata_requests, stop_client
+from ops.kafka_client import pace_metadata_requests, running_consumer, stop_client
 from ops.kafka_topics import require_topics
 from ops.partitioner import partitioner
 from ops.record_reader import tolerate_header_names
@@ -419,14 +419,8 @@ async def _records(consumer: AIOKafkaConsumer, starts: Mapping[TopicPartition, i
 async def _dead_letter_consumer(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
     await require_topics(bootstrap, [spec for spec in topic_specs(1) if spec.name == DEAD_LETTER])
     tolerate_header_names()
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest", request_timeout_ms=10_000
-    )
-    try:
-        await consumer.start()
+    async with running_consumer(bootstrap, auto_offset_reset="earliest", request_timeout_ms=10_000) as consumer:
         yield consumer
-    finally:
-        await stop_client(consumer)
 
 
 @asynccontextmanager

@@ -12,9 +12,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import ConsumerRecord
 
 from contract.topics import DEAD_LETTER, PRODUCER_STATE, RAW, VIDEOS
+from ops.kafka_client import running_consumer
 from ops.kafka_topics import TopicsError
+from ops.pipeline_observer import partitions_of
 from ops.record_reader import tolerate_header_names
-from yousync.observer import partitions_of
 
 SHORT_NAMES: Final = {"raw": RAW, "videos": VIDEOS, "dead-letter": DEAD_LETTER, "state": PRODUCER_STATE}
 _VALUE_CHARACTERS: Final = 200
@@ -43,17 +44,13 @@ async def records(bootstrap: str, topic: str, *, from_beginning: bool) -> AsyncI
 async def _consumer(bootstrap: str, topic: str, *, from_beginning: bool) -> AsyncIterator[AIOKafkaConsumer]:
     tolerate_header_names()
     partitions = await _find_partitions(bootstrap, topic)
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
-    try:
-        await consumer.start()
+    async with running_consumer(bootstrap) as consumer:
         consumer.assign(partitions)
         if from_beginning:
             await consumer.seek_to_beginning(*partitions)
         else:
             await consumer.seek_to_end(*partitions)
         yield consumer
-    finally:
-        await consumer.stop()
 
 
 async def _find_partitions(bootstrap: str, topic: str) -> list[TopicPartition]:

@@ -12,7 +12,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from contract.topics import PROJECTOR_GROUP, RAW, VIDEOS, read_projector_client_id
-from ops.kafka_client import stop_client
+from ops.kafka_client import running_consumer
 from processors.waiting import Unavailable
 
 T = TypeVar("T")
@@ -94,12 +94,10 @@ async def live_group(bootstrap: str, partitions: int) -> AsyncIterator[Group]:
     Raises:
         KafkaError: Kafka does not answer.
     """
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    try:
-        await consumer.start()
-        await admin.start()
-        yield Group(admin, consumer, partitions)
-    finally:
-        await admin.close()
-        await stop_client(consumer)
+    async with running_consumer(bootstrap) as consumer:
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        try:
+            await admin.start()
+            yield Group(admin, consumer, partitions)
+        finally:
+            await admin.close()

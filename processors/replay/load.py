@@ -14,12 +14,12 @@ from typing import Any, Final, Literal
 
 import msgspec
 import uvloop
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from contract.topics import RAW, VIDEOS
 from ops.garbage import collect_seldom
-from ops.kafka_client import pace_metadata_requests, stop_client
+from ops.kafka_client import running_consumer
 from ops.logging import configure_logging
 from ops.partitioner import partitioner
 from ops.record_reader import tolerate_header_names
@@ -125,36 +125,28 @@ async def _read(task: LoadTask, loaders: Mapping[int, Loader[Any]], ends: Mappin
     """
     tolerate_header_names()
     topic = VIDEOS if task.source == "videos" else RAW
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=task.bootstrap,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=2 << 20,
-    )
+    options = {"auto_offset_reset": "earliest", "max_partition_fetch_bytes": 2 << 20}
     try:
-        await consumer.start()
-        pace_metadata_requests(consumer._client)  # noqa: SLF001  # no public way: ADR 3
-        reading = {TopicPartition(topic, one) for one, loader in loaders.items() if loader.position < ends[one]}
-        consumer.assign(list(reading))
-        for place in reading:
-            consumer.seek(place, loaders[place.partition].position)
-        chunk = _CHUNK if task.rate is None else max(1, min(_CHUNK, int(task.rate / 4)))
-        while reading:
-            found = await consumer.getmany(*reading, timeout_ms=_POLL_MS, max_records=chunk)
-            for place, records in found.items():
-                end = ends[place.partition]
-                wanted = [to_record(one) for one in records if one.offset < end]
-                teller.records += len(wanted)
-                await loaders[place.partition].take(wanted, await consumer.position(place))
-                teller.tell_now_and_then()
-                await teller.keep_to(task.rate)
-            for place in list(reading):
-                if await consumer.position(place) >= ends[place.partition]:
-                    reading.discard(place)
+        async with running_consumer(task.bootstrap, **options) as consumer:
+            reading = {TopicPartition(topic, one) for one, loader in loaders.items() if loader.position < ends[one]}
+            consumer.assign(list(reading))
+            for place in reading:
+                consumer.seek(place, loaders[place.partition].position)
+            chunk = _CHUNK if task.rate is None else max(1, min(_CHUNK, int(task.rate / 4)))
+            while reading:
+                found = await consumer.getmany(*reading, timeout_ms=_POLL_MS, max_records=chunk)
+                for place, records in found.items():
+                    end = ends[place.partition]
+                    wanted = [to_record(one) for one in records if one.offset < end]
+                    teller.records += len(wanted)
+                    await loaders[place.partition].take(wanted, await consumer.position(place))
+                    teller.tell_now_and_then()
+                    await teller.keep_to(task.rate)
+                for place in list(reading):
+                    if await consumer.position(place) >= ends[place.partition]:
+                        reading.discard(place)
     except (KafkaError, OSError) as error:
         raise Unavailable("Kafka", repr(error)) from error
-    finally:
-        await stop_client(consumer)
 
 
 async def _main() -> None:
