@@ -29,11 +29,17 @@ REPLAY_ID: Final = "replay"
 SHADOW_PREFIX: Final = "videos_replay_"
 """Names of the collections that replays build begin with this."""
 
-PROJECTION_VERSION: Final = 1
+PROJECTION_VERSION: Final = 2
 """Raised when the same items would give other documents: then a replay is due."""
 
 SORT_KEY: Final = "k"
 BODY: Final = "body"
+
+SEARCH: Final = "q"
+"""What searches find a video by: `contract.search_text.search_prefixes` of its title. No reader needs to fetch it."""
+
+CHANNEL_ID: Final = "channel.id"
+QUERIES: Final = "queries"
 EXPIRES_AT: Final = "expires_at"
 
 EVERY_VIDEO: Final[Mapping[str, Any]] = {SORT_KEY: {"$gt": ""}}
@@ -60,6 +66,11 @@ def sort_key(published_ms: int, video_id: str) -> str:
     return f"{published_ms:013d}{video_id}"
 
 
+def published_ms(sort_key: str) -> int:
+    """The publish time in a sort key."""
+    return int(sort_key[:13])
+
+
 class IndexSpec(msgspec.Struct, frozen=True):
     """One index of `videos`, as `create_index` takes it."""
 
@@ -68,7 +79,22 @@ class IndexSpec(msgspec.Struct, frozen=True):
     options: dict[str, Any]
 
 
+def _newest_first_of(name: str, field: str) -> IndexSpec:
+    """Equality, then order: the videos with one value of `field` lie in the index newest first."""
+    return IndexSpec(name, [(field, 1), (SORT_KEY, -1)], {"partialFilterExpression": dict(EVERY_VIDEO)})
+
+
+NEWEST_FIRST: Final = IndexSpec(
+    "newest_first", [(SORT_KEY, -1)], {"unique": True, "partialFilterExpression": dict(EVERY_VIDEO)}
+)
+BY_SEARCH: Final = _newest_first_of("search", SEARCH)
+BY_CHANNEL: Final = _newest_first_of("by_channel", CHANNEL_ID)
+BY_QUERY: Final = _newest_first_of("by_query", QUERIES)
+
 INDEXES: Final = (
-    IndexSpec("newest_first", [(SORT_KEY, -1)], {"unique": True, "partialFilterExpression": dict(EVERY_VIDEO)}),
+    NEWEST_FIRST,
+    BY_SEARCH,
+    BY_CHANNEL,
+    BY_QUERY,
     IndexSpec("marker_expiry", [(EXPIRES_AT, 1)], {"expireAfterSeconds": 0}),
 )

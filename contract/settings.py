@@ -15,9 +15,15 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 ALL_VIDEOS: Final = "*"
 """The query that stands for a search without words."""
 
+ANY_ORIGIN: Final = "*"
+"""Stands for every origin among those that may read the API."""
+
 MAX_QUERY_CHARACTERS: Final = 200
 
 _QUERY_SEPARATOR: Final = re.compile(r"[\n;]")
+
+_ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?")
+"""An origin as browsers send it: never with a path, a final slash or capitals."""
 
 _URI_NAME: Final = r"(?:[^\s:/?@%]|%[0-9A-Fa-f]{2})+"
 _URI_HOST: Final = r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/?@,\[\]]+)"
@@ -177,6 +183,26 @@ class Settings(BaseSettings):
     api_port: int = _env(
         "YOUSYNC_API_PORT", default=8080, ge=0, le=65_535, description="Port of the API; 0 picks a free one."
     )
+    api_processes: int = _env(
+        "YOUSYNC_API_PROCESSES",
+        default=1,
+        ge=1,
+        le=64,
+        description="Processes of the API that share its port; at most one for each core.",
+    )
+    api_connections: int = _env(
+        "YOUSYNC_API_CONNECTIONS",
+        default=10_000,
+        ge=1,
+        le=1_000_000,
+        description="Clients of one process of the API at a time, live ones among them; one more is turned away.",
+    )
+    api_allowed_origins: Annotated[tuple[str, ...], NoDecode] = _env(
+        "YOUSYNC_API_ALLOWED_ORIGINS",
+        default=(),
+        description="Web pages of which origins may read the API, as `https://example.org` separated by commas, or `*` "
+        "for all; the API's own pages always may.",
+    )
     admin_host: str = _env(
         "YOUSYNC_ADMIN_HOST",
         default="127.0.0.1",
@@ -299,6 +325,21 @@ class Settings(BaseSettings):
     @classmethod
     def _normalise_queries(cls, queries: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(normal_query(query) for query in queries))
+
+    @field_validator("api_allowed_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        return tuple(part for part in re.split(r"[\s,;]+", value) if part) if isinstance(value, str) else value
+
+    @field_validator("api_allowed_origins")
+    @classmethod
+    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if origin != ANY_ORIGIN and not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is not an origin, https://HOST or https://HOST:PORT in small letters")
+        if ANY_ORIGIN in origins and len(origins) > 1:
+            raise ValueError("`*` allows every origin: name it alone")
+        return origins
 
     @field_validator("log_level", mode="before")
     @classmethod

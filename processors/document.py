@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from contract.read_model import BODY, EXPIRES_AT, PROJECTION_VERSION, SORT_KEY, sort_key
+from contract.read_model import BODY, EXPIRES_AT, PROJECTION_VERSION, SEARCH, SORT_KEY, sort_key
+from contract.search_text import search_prefixes
 from contract.times import parse_rfc3339_ms
 from contract.video import Video
 
@@ -93,6 +94,7 @@ def to_stored(document: Document, now: datetime) -> dict[str, Any]:
         **public,
         BODY: document.body,
         SORT_KEY: document.sort_key,
+        SEARCH: search_prefixes(document.video.title),
         "registers": {
             source: {"hash": register.hash, "time": _date(register.time_ms)}
             for source, register in document.registers.items()

@@ -6,6 +6,7 @@ from typing import Any
 from bson import Binary
 
 from contract.read_model import sort_key
+from contract.search_text import search_prefixes
 from contract.times import format_millis, format_seconds
 from contract.video import Channel, Thumbnail, Video, encode, watch_url
 
@@ -37,9 +38,18 @@ def make_video(number: int, published_ms: int | None = None) -> Video:
     )
 
 
-def video_document(video: Video, published_ms: int) -> Document:
-    """The video's document."""
-    return {"_id": video.id, "k": sort_key(published_ms, video.id), "body": Binary(encode(video))}
+def video_document(video: Video, published_ms: int, sequence: int = 0) -> Document:
+    """The video's document; `sequence` is the offset of the raw record that changed it last."""
+    return {
+        "_id": video.id,
+        "k": sort_key(published_ms, video.id),
+        "body": Binary(encode(video)),
+        "q": search_prefixes(video.title),
+        "channel": {"id": video.channel.id, "title": video.channel.title},
+        "queries": video.queries,
+        "published_at": video.published_at,
+        "source": {"topic": "youtube.videos.raw", "partition": 0, "offset": sequence},
+    }
 
 
 def make_document(number: int, published_ms: int | None = None) -> Document:

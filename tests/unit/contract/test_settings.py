@@ -266,5 +266,5 @@ def test_every_setting_is_described_and_says_its_unit() -> None:
         if info.annotation in (float, int):
             assert environment_name(field).rsplit("_", maxsplit=1)[-1] in {
                 *("SECONDS", "DAY", "PARTITIONS", "REPLICATION", "SHARE", "CONSECUTIVE", "PORT"),
-                *("RATE", "BACKLOG", "SEED"),
+                *("RATE", "BACKLOG", "SEED", "PROCESSES", "CONNECTIONS"),
             }, field
