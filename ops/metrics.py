@@ -4,14 +4,18 @@ A service makes its own `CollectorRegistry`-bound set, so that a test (or severa
 share numbers.
 """
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 from prometheus_client.gc_collector import GCCollector
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 _DETECTION_SECONDS = (10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_200, 86_400, 259_200)
+_ANSWER_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _LATENCY_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
@@ -21,6 +25,17 @@ def process_registry() -> CollectorRegistry:
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
+    return registry
+
+
+def registry_of_all_processes() -> CollectorRegistry:
+    """The figures of all processes that share the folder `PROMETHEUS_MULTIPROC_DIR`, added up.
+
+    The processes' own figures are not among them, and no metric may be registered here: each process writes its own
+    into the folder, whatever registry they have.
+    """
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it has no annotations
     return registry
 
 
@@ -209,9 +224,14 @@ class ProcessorMetrics:
 
 
 class ApiMetrics:
-    """Read model -> HTTP."""
+    """Read model -> HTTP. `multiprocess_mode` says what a figure is when several processes share a port."""
+
+    __slots__ = ("__dict__", "_tally")  # every attribute is a metric, but the tally
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._tally = _Tally(self.settle)
+        # Before the metrics that it brings up to date: a registry looks at them in this order.
+        registry.register(self._tally)
         self.requests = Counter(
             "yousync_http_requests",
             "Answers by route template, method and status.",
@@ -220,8 +240,100 @@ class ApiMetrics:
         )
         self.request_seconds = Histogram(
             "yousync_http_request_seconds",
-            "Time to answer.",
+            "Time to answer; live streams are not in it.",
             ["route"],
             registry=registry,
-            buckets=_LATENCY_SECONDS,
+            buckets=_ANSWER_SECONDS,
         )
+        self.connections = Gauge(
+            "yousync_http_connections",
+            "Connections of clients that are open.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.connections_refused = Counter(
+            "yousync_http_connections_refused",
+            "Connections that were closed on their client: too many were open (full), a request that did not arrive "
+            "(slow_request), or an answer that was not taken (slow_reader).",
+            ["reason"],
+            registry=registry,
+        )
+        self.live_clients = Gauge(
+            "yousync_live_clients",
+            "Clients that listen to the live feed.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.live_events_sent = Counter(
+            "yousync_live_events_sent", "Events sent to clients of the live feed.", registry=registry
+        )
+        self.live_dropped = Counter(
+            "yousync_live_dropped", "Clients of the live feed that were dropped.", ["reason"], registry=registry
+        )
+        self.hot_window_age_seconds = Gauge(
+            "yousync_hot_window_age_seconds",
+            "How long ago the hot window was last known to be up to date, of the process where it is longest.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.hot_window_videos = Gauge(
+            "yousync_hot_window_videos",
+            "Videos that the hot window holds, of the process that holds the most.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.hot_window_reloads = Counter(
+            "yousync_hot_window_reloads", "Times the hot window was filled anew.", ["why"], registry=registry
+        )
+        self.search_incomplete = Counter(
+            "yousync_search_incomplete", "Searches that ended with their time, before their end.", registry=registry
+        )
+
+    def answered(self, route: str, method: str, status: int, seconds: float | None) -> None:
+        """Count an answer, and the time it took; None for a stream, whose time is its client's."""
+        cells = self._tally.cells
+        cell = cells.get((route, method, status))
+        if cell is None:
+            cell = cells[route, method, status] = _Cell()
+        cell.answers += 1
+        if seconds is not None:
+            cell.seconds += seconds
+            cell.buckets[bisect_left(_ANSWER_SECONDS, seconds)] += 1
+
+    def settle(self) -> None:
+        """Bring `requests` and `request_seconds` up to date; a registry that is looked at does so by itself."""
+        for (route, method, status), cell in self._tally.taken().items():
+            self.requests.labels(route, method, str(status)).inc(cell.answers)
+            if not any(cell.buckets):
+                continue
+            histogram = self.request_seconds.labels(route)
+            # The library cannot observe many values at once: these are the parts of its `observe` (docs/adr/0015).
+            histogram._sum.inc(cell.seconds)  # noqa: SLF001
+            for bucket, count in zip(histogram._buckets, cell.buckets, strict=True):  # noqa: SLF001
+                bucket.inc(count)
+
+
+class _Tally(Collector):
+    """Answers in plain numbers: a counter and a histogram cost over a microsecond each, a tenth of a hot page."""
+
+    def __init__(self, settle: Callable[[], None]) -> None:
+        self._settle = settle
+        self.cells: dict[tuple[str, str, int], _Cell] = {}
+
+    def taken(self) -> dict[tuple[str, str, int], "_Cell"]:
+        """What was counted since the last time."""
+        cells, self.cells = self.cells, {}
+        return cells
+
+    def collect(self) -> Iterable[Metric]:
+        self._settle()
+        return ()
+
+
+class _Cell:
+    __slots__ = ("answers", "buckets", "seconds")
+
+    def __init__(self) -> None:
+        self.answers = 0
+        self.seconds = 0.0
+        self.buckets = [0] * (len(_ANSWER_SECONDS) + 1)

@@ -4,7 +4,8 @@ import io
 
 from rich.console import Console
 
-from yousync.observer import Observation, QuotaLeft
+from ops.pipeline_observer import QuotaLeft
+from yousync.observer import Observation
 from yousync.screen import ProcessRow, View, figures, screen, summary
 
 SEEN = Observation(lag=12, videos=20_492, dead_letters=3, quota_left=QuotaLeft(search=97, units=9_990), faults=[])
