@@ -1,35 +1,87 @@
 """The public application, put together from its parts."""
 
+import asyncio
 import time
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
 
-from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp import web
 
+from contract.settings import Settings
 from ops.metrics import ApiMetrics
-from query_api.problems import answer_with_problems
-from query_api.routes import READER, ROUTES
-from query_api.video_reader import VideoReader
+from query_api import live, pipeline, routes
+from query_api.answering import serve_routes
+from query_api.instruments import Instruments
+from query_api.listing import Listing
+from query_api.live import LIVE, LiveStreams, end_streams
+from query_api.live_feed import LiveFeed
+from query_api.live_history import KafkaHistory
+from query_api.node import Node
+from query_api.pages import Pages
+from query_api.pipeline import PIPELINE, Pipeline
+from query_api.ready_page import ReadyPages
+from query_api.routes import LISTING, METRICS, NODE, READER, READY
+from query_api.video_reader import MongoVideoReader, VideoReader
+from query_api.video_stream import VideoStream
 
 
-def create_app(reader: VideoReader, metrics: ApiMetrics) -> web.Application:
-    """Routes over `reader`; every answer, problems included, is counted in `metrics`."""
-    app = web.Application(middlewares=[_counted_in(metrics), answer_with_problems])
-    app[READER] = reader
-    app.add_routes(ROUTES)
+class Parts(NamedTuple):
+    """What answers come from; `node` is kept by whoever made it."""
+
+    reader: VideoReader
+    node: Node
+    live: LiveStreams
+    pipeline: Pipeline
+
+
+def create_app(parts: Parts, metrics: ApiMetrics, allowed_origins: Sequence[str] = ()) -> web.Application:
+    """Routes over the parts; every answer, problems included, is counted in `metrics`."""
+    app = web.Application()
+    app[READER], app[NODE], app[LIVE], app[PIPELINE] = parts
+    app[METRICS] = metrics
+    app[READY] = ReadyPages(parts.node)
+    app[LISTING] = Listing(parts.reader, parts.node)
+    app.on_shutdown.append(end_streams)
+    everything = (*routes.ROUTES, *live.ROUTES, *pipeline.ROUTES, *Pages().routes())
+    serve_routes(app, everything, metrics, allowed_origins)
     return app
 
 
-def _counted_in(metrics: ApiMetrics) -> Middleware:
-    @web.middleware
-    async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
-        began = time.perf_counter()
-        answer = await handler(request)
-        # Never the raw path or a foreign method: each would be a new series, for anybody to make.
-        resource = request.match_info.route.resource
-        route = "unmatched" if resource is None else resource.canonical
-        method = request.method if request.method in hdrs.METH_ALL else "other"
-        metrics.requests.labels(route, method, str(answer.status)).inc()
-        metrics.request_seconds.labels(route).observe(time.perf_counter() - began)
-        return answer
+async def make_app(settings: Settings, instruments: Instruments) -> web.Application:
+    """The application of one process on the real servers; what it holds is closed at its end.
 
-    return count
+    Raises:
+        SettingsError: the connection string cannot be used.
+    """
+    bootstrap, metrics = settings.kafka_bootstrap_servers, instruments.metrics
+    reader = MongoVideoReader(settings.mongodb_uri.get_secret_value(), settings.mongodb_database)
+    feed = LiveFeed()
+    node = Node(reader, VideoStream(bootstrap), feed, metrics)
+    instruments.health.add_readiness("newest videos", node.readiness_fault)
+    parts = Parts(
+        reader,
+        node,
+        LiveStreams(feed, KafkaHistory(bootstrap), metrics),
+        Pipeline(settings, lambda: node.stale_seconds(time.monotonic())),
+    )
+    app = create_app(parts, metrics, settings.api_allowed_origins)
+
+    async def running(_app: web.Application) -> AsyncIterator[None]:
+        keeping = asyncio.create_task(node.run(), name="node")
+        yield
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        await parts.pipeline.close()
+        await reader.close()
+
+    app.cleanup_ctx.append(running)
+    return app
+
+
+async def require_usable_settings(settings: Settings) -> None:
+    """Try what only the driver can tell.
+
+    Raises:
+        SettingsError: the connection string cannot be used.
+    """
+    await MongoVideoReader(settings.mongodb_uri.get_secret_value(), settings.mongodb_database).close()

@@ -14,6 +14,9 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from query_api.filters import EVERYTHING, LAST_COUNTED, NAMES, Filters, ParameterFault, parse_filters
+from query_api.stored import StoredVideo
+
 DEFAULT_PAGE: Final = 1
 DEFAULT_LIMIT: Final = 10
 MAX_LIMIT: Final = 100
@@ -21,28 +24,24 @@ MAX_LIMIT: Final = 100
 LAST_COUNTABLE: Final = 2**63 - 1
 """MongoDB counts rows to skip in a signed 64-bit number."""
 
-NO_FILTERS: Final[Mapping[str, str]] = {}
-
 _CURSOR_VERSION: Final = 1
 _CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{1,512}")
 _SORT_KEY: Final = re.compile(r"[0-9]{13}[A-Za-z0-9_-]{11}")
 _WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,19}")
-_KNOWN: Final = ("page", "limit", "cursor")
-
-
-class ParameterFault(msgspec.Struct, frozen=True):
-    """What is wrong with one parameter of a request."""
-
-    parameter: str
-    detail: str
+_KNOWN: Final = ("page", "limit", "cursor", *NAMES)
 
 
 class PageRequest(msgspec.Struct, frozen=True):
-    """One page to read: by number, or (`page` None) the videos after the sort key `after`."""
+    """One page to read: by number, or (`page` None) the videos after the sort key `after`, of those that pass.
+
+    `given` are the filters as they were asked for, for links to the pages around.
+    """
 
     limit: int = DEFAULT_LIMIT
     page: int | None = DEFAULT_PAGE
     after: str | None = None
+    filters: Filters = EVERYTHING
+    given: tuple[tuple[str, str], ...] = ()
 
     @property
     def skip(self) -> int:
@@ -50,20 +49,21 @@ class PageRequest(msgspec.Struct, frozen=True):
         return 0 if self.page is None else (self.page - 1) * self.limit
 
 
-class StoredVideo(msgspec.Struct, frozen=True):
-    """A video as the read model holds it: its place in the order, and the bytes to serve."""
+class Total(msgspec.Struct, frozen=True):
+    """How many videos pass the filters; at least so many when that is not `exact`."""
 
-    sort_key: str
-    body: bytes
+    count: int
+    exact: bool = True
 
 
 class Page(msgspec.Struct, frozen=True):
-    """One page as it is answered."""
+    """One page as it is answered; not `complete` when a search ran out of time before the page was full."""
 
     request: PageRequest
     items: Sequence[StoredVideo]
-    total: int
+    total: Total
     next_cursor: str | None
+    complete: bool = True
 
 
 class _Cursor(msgspec.Struct, frozen=True):
@@ -76,21 +76,21 @@ class _BadCursor(ValueError):
     """The message says why, for the reader of the API."""
 
 
-def parse_page_request(
-    parameters: Iterable[tuple[str, str]], filters: Mapping[str, str] = NO_FILTERS
-) -> PageRequest | list[ParameterFault]:
+def parse_page_request(parameters: Iterable[tuple[str, str]]) -> PageRequest | list[ParameterFault]:
     """The page that these query parameters ask for, or everything that is wrong with them."""
     given = list(parameters)
     values = dict(given)
     faults = unexpected(given, _KNOWN)
-    limit = _number(values, "limit", DEFAULT_LIMIT, MAX_LIMIT, faults)
-    page = _number(values, "page", DEFAULT_PAGE, LAST_COUNTABLE, faults)
+    limit = parse_number(values, "limit", DEFAULT_LIMIT, MAX_LIMIT, faults)
+    page = parse_number(values, "page", DEFAULT_PAGE, LAST_COUNTABLE, faults)
     if page * limit >= LAST_COUNTABLE and not faults:
         faults.append(ParameterFault("page", f"is too large: page * limit must be below {LAST_COUNTABLE}"))
+    filters = parse_filters(values, faults)
     after = _after(values, filters, faults)
     if faults:
         return faults
-    return PageRequest(limit, None if "cursor" in values else page, after)
+    kept = tuple((name, values[name]) for name in NAMES if name in values)
+    return PageRequest(limit, None if "cursor" in values else page, after, filters, kept)
 
 
 def unexpected(parameters: Iterable[tuple[str, str]], known: Sequence[str]) -> list[ParameterFault]:
@@ -106,11 +106,20 @@ def unexpected(parameters: Iterable[tuple[str, str]], known: Sequence[str]) -> l
     return list(faults.values())
 
 
-def to_page(request: PageRequest, videos: Sequence[StoredVideo], total: int) -> Page:
-    """The page made of `videos`, of which one more than the limit was read to know whether any follow."""
+def too_deep(asked: PageRequest, page: int) -> bool:
+    """Whether these filters are not paged by number so far; by cursor they are."""
+    return not asked.filters.countable and page * asked.limit > LAST_COUNTED
+
+
+def to_page(request: PageRequest, videos: Sequence[StoredVideo], total: Total, reached: str | None = None) -> Page:
+    """The page made of `videos`, of which one more than the limit was read to know whether any follow.
+
+    `reached` is the sort key down to which an incomplete search looked, for the next page to go on from.
+    """
     items = videos[: request.limit]
-    more = len(videos) > request.limit
-    return Page(request, items, total, encode_cursor(items[-1].sort_key) if more else None)
+    after = items[-1].sort_key if len(videos) > request.limit else reached
+    cursor = None if after is None else encode_cursor(after, request.filters)
+    return Page(request, items, total, cursor, complete=reached is None or len(videos) > request.limit)
 
 
 def render_page(page: Page) -> bytes:
@@ -121,34 +130,41 @@ def render_page(page: Page) -> bytes:
         (
             b'{"items":[',
             b",".join([video.body for video in page.items]),
-            b'],"page":%s,"limit":%d,"total":%d,' % (number, page.request.limit, page.total),
-            b'"total_is_exact":true,"complete":true,"next_cursor":%s}' % cursor,
+            b'],"page":%s,"limit":%d,"total":%d,' % (number, page.request.limit, page.total.count),
+            b'"total_is_exact":%s,"complete":%s,"next_cursor":%s}'
+            % (_boolean(page.total.exact), _boolean(page.complete), cursor),
         )
     )
 
 
+def _boolean(value: bool) -> bytes:
+    return b"true" if value else b"false"
+
+
 def link_header(path: str, page: Page) -> str:
     """RFC 8288 links to the pages around this one; a page reached by cursor has no way back but the first."""
-    limit = page.request.limit
-    last = max(1, -(-page.total // limit))
-    targets: dict[str, dict[str, str | int]] = {"first": {"page": 1, "limit": limit}}
-    number = page.request.page
+    limit, kept = page.request.limit, page.request.given
+    targets: dict[str, list[tuple[str, str | int]]] = {"first": [("page", 1), ("limit", limit)]}
+    number, last = page.request.page, max(1, -(-page.total.count // limit))
     if number is not None and number > 1:
-        targets["prev"] = {"page": min(number - 1, last), "limit": limit}
+        before = min(number - 1, last) if page.total.exact else number - 1
+        targets["prev"] = [("page", before), ("limit", limit)]
     if page.next_cursor is not None:
-        following = {"cursor": page.next_cursor} if number is None else {"page": number + 1}
-        targets["next"] = {**following, "limit": limit}
-    targets["last"] = {"page": last, "limit": limit}
-    return ", ".join(f'<{path}?{urlencode(query)}>; rel="{relation}"' for relation, query in targets.items())
+        by_number = number is not None and page.complete and not too_deep(page.request, number + 1)
+        following = ("page", (number or 0) + 1) if by_number else ("cursor", page.next_cursor)
+        targets["next"] = [following, ("limit", limit)]
+    if page.total.exact:
+        targets["last"] = [("page", last), ("limit", limit)]
+    return ", ".join(f'<{path}?{urlencode([*query, *kept])}>; rel="{relation}"' for relation, query in targets.items())
 
 
-def encode_cursor(sort_key: str, filters: Mapping[str, str] = NO_FILTERS) -> str:
+def encode_cursor(sort_key: str, filters: Filters = EVERYTHING) -> str:
     """An opaque, URL-safe name for "after this video, with these filters"."""
     cursor = msgspec.json.encode(_Cursor(_CURSOR_VERSION, sort_key, _fingerprint(filters)))
     return base64.urlsafe_b64encode(cursor).rstrip(b"=").decode()
 
 
-def _after(values: Mapping[str, str], filters: Mapping[str, str], faults: list[ParameterFault]) -> str | None:
+def _after(values: Mapping[str, str], filters: Filters, faults: list[ParameterFault]) -> str | None:
     if "cursor" not in values:
         return None
     if "page" in values:
@@ -160,7 +176,7 @@ def _after(values: Mapping[str, str], filters: Mapping[str, str], faults: list[P
         return None
 
 
-def _decode_cursor(text: str, filters: Mapping[str, str]) -> str:
+def _decode_cursor(text: str, filters: Filters) -> str:
     try:
         cursor = msgspec.json.decode(_unarmoured(text), type=_Cursor)
     except (binascii.Error, msgspec.DecodeError):
@@ -180,11 +196,12 @@ def _unarmoured(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-def _fingerprint(filters: Mapping[str, str]) -> str:
-    return hashlib.blake2b(msgspec.json.encode(sorted(filters.items())), digest_size=6).hexdigest()
+def _fingerprint(filters: Filters) -> str:
+    given = sorted((name, value) for name, value in msgspec.to_builtins(filters).items() if value not in {None, ()})
+    return hashlib.blake2b(msgspec.json.encode(given), digest_size=6).hexdigest()
 
 
-def _number(values: Mapping[str, str], name: str, default: int, largest: int, faults: list[ParameterFault]) -> int:
+def parse_number(values: Mapping[str, str], name: str, default: int, largest: int, faults: list[ParameterFault]) -> int:
     """The parameter's number; when it is wrong, a fault is noted and the default stands in."""
     text = values.get(name)
     if text is None:

@@ -33,8 +33,8 @@ def alerts(rules: Path) -> list[dict[str, Any]]:
     return [alert for group in yaml.safe_load(rules.read_text())["groups"] for alert in group["rules"]]
 
 
-def test_there_are_rules_for_producer_and_processor() -> None:
-    assert [rules.name for rules in RULES] == ["processor-alerts.yml", "producer-alerts.yml"]
+def test_there_are_rules_for_every_service() -> None:
+    assert [rules.name for rules in RULES] == ["api-alerts.yml", "processor-alerts.yml", "producer-alerts.yml"]
 
 
 @pytest.mark.parametrize("rules", RULES, ids=lambda rules: rules.stem)
@@ -51,16 +51,18 @@ def test_alerts_ask_for_metrics_that_exist_and_say_what_is_wrong(rules: Path) ->
         assert alert["annotations"]["summary"]
 
 
-def test_the_guide_of_the_processor_explains_its_metrics_and_alerts() -> None:
-    guide = (ROOT / "docs/operations/processor.md").read_text()
-    declared = vars(ProcessorMetrics(CollectorRegistry())).values()
+@pytest.mark.parametrize(("name", "metrics"), [("processor", ProcessorMetrics), ("api", ApiMetrics)])
+def test_the_guide_of_a_service_explains_its_metrics_and_alerts(
+    name: str, metrics: type[ProcessorMetrics] | type[ApiMetrics]
+) -> None:
+    guide = (ROOT / f"docs/operations/{name}.md").read_text()
+    declared = vars(metrics(CollectorRegistry())).values()
 
     assert {one.describe()[0].name for one in declared} <= {
         name.removesuffix("_total") for name in METRIC.findall(guide)
     }
-    assert {alert["alert"] for alert in alerts(ROOT / "deploy/prometheus/processor-alerts.yml")} <= set(
-        re.findall(r"\bYouSync\w+", guide)
-    )
+    rules = ROOT / f"deploy/prometheus/{name}-alerts.yml"
+    assert {alert["alert"] for alert in alerts(rules)} <= set(re.findall(r"\bYouSync\w+", guide))
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)

@@ -5,7 +5,9 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_api.pagination import PageRequest, StoredVideo, encode_cursor, parse_page_request, to_page
+from query_api.filters import Filters
+from query_api.pagination import PageRequest, Total, encode_cursor, parse_page_request, to_page
+from query_api.stored import StoredVideo
 from tests.fakes.video_documents import NEWEST_MS, make_document
 from tests.fakes.video_reader import InMemoryVideoReader
 
@@ -17,7 +19,13 @@ sort_keys = st.builds(
     st.integers(0, 10**13 - 1),
     st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-", min_size=11, max_size=11),
 )
-filters = st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3)
+filters = st.builds(
+    Filters,
+    query=st.none() | st.text(max_size=3),
+    channel_id=st.none() | st.text(max_size=3),
+    published_after_ms=st.none() | st.integers(0, 3),
+    search=st.lists(st.text(max_size=2), max_size=2).map(tuple),
+)
 
 
 def _reader_of(published: dict[int, int]) -> InMemoryVideoReader:
@@ -29,8 +37,8 @@ def _reader_of(published: dict[int, int]) -> InMemoryVideoReader:
 
 def _read(reader: InMemoryVideoReader, asked: PageRequest) -> tuple[list[StoredVideo], str | None]:
     """One page as the routes read it."""
-    rows = asyncio.run(reader.list_videos(limit=asked.limit + 1, skip=asked.skip, after=asked.after))
-    page = to_page(asked, rows, asyncio.run(reader.count_videos()))
+    rows = asyncio.run(reader.list_videos(limit=asked.limit + 1, skip=asked.skip, below=asked.after))
+    page = to_page(asked, rows, Total(asyncio.run(reader.count_videos())))
     return list(page.items), page.next_cursor
 
 
@@ -93,13 +101,11 @@ def test_cursors_neither_repeat_nor_skip_while_videos_arrive(
 
 
 @given(sort_keys, filters, filters)
-def test_a_cursor_means_one_place_in_one_filtered_list(
-    sort_key: str, made_for: dict[str, str], used_for: dict[str, str]
-) -> None:
-    cursor = encode_cursor(sort_key, made_for)
+def test_a_cursor_means_one_place_in_one_filtered_list(sort_key: str, made_for: Filters, used_for: Filters) -> None:
+    page = to_page(PageRequest(1, filters=made_for), [StoredVideo(sort_key, b"{}")] * 2, Total(2))
 
-    assert parse_page_request([("cursor", cursor)], made_for) == PageRequest(10, None, sort_key)
-    assert isinstance(parse_page_request([("cursor", cursor)], used_for), PageRequest) == (made_for == used_for)
+    assert page.next_cursor == encode_cursor(sort_key, made_for)
+    assert (encode_cursor(sort_key, used_for) == page.next_cursor) == (made_for == used_for)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["page", "limit", "cursor", "x"]), st.text() | st.integers().map(str))))

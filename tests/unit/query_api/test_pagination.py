@@ -5,12 +5,12 @@ import base64
 import msgspec
 import pytest
 
+from query_api.filters import Filters, ParameterFault
 from query_api.pagination import (
     LAST_COUNTABLE,
     Page,
     PageRequest,
-    ParameterFault,
-    StoredVideo,
+    Total,
     encode_cursor,
     link_header,
     parse_page_request,
@@ -18,6 +18,7 @@ from query_api.pagination import (
     to_page,
     unexpected,
 )
+from query_api.stored import StoredVideo
 
 SORT_KEY = "1790000000000vid-0000007"
 CURSOR = encode_cursor(SORT_KEY)
@@ -116,7 +117,7 @@ def test_unknown_parameters_are_told_the_known_ones() -> None:
         (_armoured({"v": 1, "k": SORT_KEY + "\n", "f": ""}), "no place in the order"),
         (_armoured({"v": 1, "k": {"$gt": ""}, "f": ""}), "not a cursor"),
         (_armoured({"v": 1, "k": SORT_KEY, "f": ""}), "other filters"),
-        (encode_cursor(SORT_KEY, {"query": "tea"}), "other filters"),
+        (encode_cursor(SORT_KEY, Filters(query="tea")), "other filters"),
     ],
 )
 def test_a_foreign_cursor_is_refused_with_the_reason(cursor: str, why: str) -> None:
@@ -127,13 +128,14 @@ def test_a_foreign_cursor_is_refused_with_the_reason(cursor: str, why: str) -> N
     assert why in faults[0].detail
 
 
-def test_a_cursor_is_bound_to_its_filters_in_any_order() -> None:
-    cursor = encode_cursor(SORT_KEY, {"query": "tea", "channel_id": "UC"})
+def test_a_cursor_is_bound_to_what_its_filters_mean() -> None:
+    cursor = encode_cursor(SORT_KEY, Filters(query="tea", search=("how", "tea")))
 
-    assert parse_page_request([("cursor", cursor)], {"channel_id": "UC", "query": "tea"}) == PageRequest(
-        10, None, SORT_KEY
-    )
-    assert isinstance(parse_page_request([("cursor", cursor)], {"query": "tea"}), list)
+    asked = parse_page_request([("cursor", cursor), ("search", "HOW  Téa"), ("query", " tea ")])
+
+    assert isinstance(asked, PageRequest)
+    assert asked.after == SORT_KEY
+    assert isinstance(parse_page_request([("cursor", cursor), ("query", "tea")]), list)
 
 
 def test_a_cursor_handed_out_before_is_read_for_ever() -> None:
@@ -144,7 +146,7 @@ def test_a_cursor_handed_out_before_is_read_for_ever() -> None:
 
 def _page(number: int | None, videos: int, total: int, limit: int = 2) -> Page:
     stored = [StoredVideo(f"179000000000{n}vid-0000007", b'{"id":%d}' % n) for n in range(videos)]
-    return to_page(PageRequest(limit, number), stored, total)
+    return to_page(PageRequest(limit, number), stored, Total(total))
 
 
 def test_a_page_is_rendered_with_every_key_in_order() -> None:
@@ -191,3 +193,51 @@ def test_a_page_reached_by_cursor_leads_on_by_cursor() -> None:
     page = _page(None, 3, 7)
 
     assert f'</v1/videos?cursor={page.next_cursor}&limit=2>; rel="next"' in link_header("/v1/videos", page)
+
+
+def test_links_keep_the_filters_as_they_were_asked_for() -> None:
+    asked = parse_page_request([("search", "Tea & more"), ("query", "tea"), ("limit", "1")])
+    assert isinstance(asked, PageRequest)
+
+    links = link_header("/v1/videos", to_page(asked, [StoredVideo(SORT_KEY, b"{}")] * 2, Total(1000, exact=False)))
+
+    assert links == (
+        '</v1/videos?page=1&limit=1&query=tea&search=Tea+%26+more>; rel="first", '
+        '</v1/videos?page=2&limit=1&query=tea&search=Tea+%26+more>; rel="next"'
+    )
+
+
+def test_a_total_that_was_not_counted_to_its_end_says_so() -> None:
+    page = to_page(PageRequest(), [StoredVideo(SORT_KEY, b"{}")], Total(1000, exact=False))
+
+    assert msgspec.json.decode(render_page(page))["total_is_exact"] is False
+
+
+def test_a_search_that_ran_out_of_time_goes_on_where_it_stopped() -> None:
+    page = to_page(PageRequest(limit=2), [StoredVideo(SORT_KEY, b"{}")], Total(1, exact=False), reached=SORT_KEY)
+
+    assert msgspec.json.decode(render_page(page))["complete"] is False
+    assert page.next_cursor == encode_cursor(SORT_KEY)
+    assert f'</v1/videos?cursor={page.next_cursor}&limit=2>; rel="next"' in link_header("/v1/videos", page)
+
+
+def test_a_full_page_is_complete_however_far_the_search_got() -> None:
+    videos = [StoredVideo(f"179000000000{n}vid-0000007", b"{}") for n in (3, 2, 1)]
+
+    page = to_page(PageRequest(limit=2), videos, Total(2, exact=False), reached="1780000000000vid-0000007")
+
+    assert page.complete
+    assert page.next_cursor == encode_cursor(videos[1].sort_key)
+
+
+def test_where_pages_by_number_end_the_cursor_leads_on() -> None:
+    videos = [StoredVideo(SORT_KEY, b"{}")] * 101
+    total = Total(1000, exact=False)
+
+    before, last = (
+        link_header("/v1/videos", to_page(PageRequest(100, page, filters=Filters(channel_id="UC")), videos, total))
+        for page in (9, 10)
+    )
+
+    assert 'page=10&limit=100>; rel="next"' in before
+    assert f'cursor={encode_cursor(SORT_KEY, Filters(channel_id="UC"))}&limit=100>; rel="next"' in last
