@@ -34,7 +34,7 @@ from bench.mongodb_sink_connector import COLLECTION, DATABASE, MongodbSinkConnec
 from bench.peak_memory import watching_memory
 from bench.servers import PARTITIONS, bench_folder, create_topics, new_servers, running, service_settings
 from bench.topic_filling import DOCUMENTS, Filled, documents_topic, fill_topics
-from contract.read_model import INDEXES, VIDEOS, IndexSpec
+from contract.read_model import INDEXES, SEARCH, VIDEOS, IndexSpec
 from contract.topics import RAW
 from yousync.local.kafka import KafkaServer
 from yousync.local.mongod import MongodServer
@@ -50,7 +50,6 @@ BARE_TWICE: Final = "bare insert loop, 2 processes"
 
 OUR_DATABASE: Final = "yousync"
 BARE_DATABASE: Final = "bare"
-SEARCH_FIELD: Final = "q"
 ASK_SECONDS: Final = 0.05
 TURN_SECONDS: Final = 1800
 GROWTH: Final = (100_000, 1_000_000, 5_000_000)
@@ -277,7 +276,7 @@ def build_indexes(videos: Any) -> float:
 
 
 def shared_indexes() -> list[IndexSpec]:
-    return [index for index in INDEXES if SEARCH_FIELD not in dict(index.keys)]
+    return [index for index in INDEXES if SEARCH not in dict(index.keys)]
 
 
 def count(videos: Any, bench: Bench) -> tuple[int, float]:

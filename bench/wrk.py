@@ -38,6 +38,7 @@ def load(url: str, *, seconds: float, connections: int = CONNECTIONS, headers: M
             f"--connections={connections}",
             f"--duration={max(1, round(seconds))}s",
             "--latency",
+            "--timeout=60s",  # a count and a skip may take long
             *(part for name, value in (headers or {}).items() for part in ("--header", f"{name}: {value}")),
             url,
         ],

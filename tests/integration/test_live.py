@@ -502,7 +502,7 @@ async def test_a_slow_client_is_dropped_and_goes_on_without_loss(make_node: Make
 
 
 async def test_a_client_that_leaves_is_noticed_without_any_event(make_node: MakeNode) -> None:
-    async with make_node() as node:
+    async with make_node(heartbeat_seconds=3600) as node:
         stream = await (await node.open()).until_id()
         assert node.metrics.clients == 1
         stream.response.close()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import requests
 import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.generation import GenerationMode
@@ -44,3 +45,11 @@ def test_the_server_keeps_the_contract(case: "schemathesis.Case[Any]", url: str)
     if answer.status_code == 400 and case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE:
         faults = {fault["parameter"] for fault in answer.json()["errors"]}
         assert faults <= WHAT_NO_SCHEMA_SAYS, answer.json()
+
+
+@pytest.mark.parametrize("path", sorted(CONTRACT.raw_schema["paths"]))
+def test_an_unknown_parameter_is_refused_everywhere(path: str, url: str) -> None:
+    answer = requests.get(url + path.format(video_id="dash0000001"), params={"tag": "tea"}, timeout=10)
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (400, "application/problem+json")
+    assert [fault["parameter"] for fault in answer.json()["errors"]] == ["tag"]

@@ -235,7 +235,8 @@ def test_only_what_passes_the_filters_arrives(videos: VideosPage, published: Pub
         """() => {
             window.seen = [];
             const look = (changes) => {
-                for (const { addedNodes } of changes) for (const { dataset } of addedNodes) window.seen.push(dataset.id);
+                const added = changes.flatMap((change) => [...change.addedNodes]);
+                window.seen.push(...added.map((card) => card.dataset.id));
             };
             new MutationObserver(look).observe(document.getElementById("list"), { childList: true });
         }"""
