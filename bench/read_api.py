@@ -30,7 +30,6 @@ from bench.arriving_videos import arriving
 from bench.figures import percentile, ratios, spread
 from bench.kept_answer import KeptAnswer
 from bench.live_clients import live_clients, mark
-from bench.read_api_plot import plot
 from bench.servers import bench_folder, create_topics, new_servers, running, service_settings
 from bench.stored_videos import ABSENT, NEVER_MEET, stored_videos, video, videos, vocabulary
 from bench.wrk import CONNECTIONS, Load, load
@@ -103,6 +102,8 @@ def main() -> None:
                 measure_size(bench, count, plain=count == min(options.videos))
     print(table(bench.rows, options))
     if plot_file is not None:
+        from bench.read_api_plot import plot  # noqa: PLC0415  # what draws is in the benchmarks' environment alone
+
         plot(bench.rates, plot_file)
 
 

@@ -36,7 +36,7 @@ from django.urls import path  # noqa: E402
 from rest_framework import generics, pagination, serializers  # noqa: E402
 
 
-class Video(models.Model):  # type: ignore[misc]  # it ships no types
+class Video(models.Model):
     """A video as its columns."""
 
     id = models.CharField(max_length=11, primary_key=True)
@@ -55,7 +55,7 @@ class Video(models.Model):  # type: ignore[misc]  # it ships no types
         app_label = "plain"
 
 
-class VideoSerializer(serializers.ModelSerializer):  # type: ignore[misc]  # it ships no types
+class VideoSerializer(serializers.ModelSerializer):
     """Every column."""
 
     class Meta:
@@ -63,7 +63,7 @@ class VideoSerializer(serializers.ModelSerializer):  # type: ignore[misc]  # it 
         fields = "__all__"
 
 
-class Pages(pagination.PageNumberPagination):  # type: ignore[misc]  # it ships no types
+class Pages(pagination.PageNumberPagination):
     """`?page=…&limit=…`"""
 
     page_size = 10
@@ -71,7 +71,7 @@ class Pages(pagination.PageNumberPagination):  # type: ignore[misc]  # it ships 
     max_page_size = 100
 
 
-class VideoList(generics.ListAPIView):  # type: ignore[misc]  # it ships no types
+class VideoList(generics.ListAPIView):
     """Newest first."""
 
     queryset = Video.objects.order_by("-published_at", "-id")

@@ -10,10 +10,10 @@ import pytest
 from playwright.sync_api import Browser, Route, expect, sync_playwright
 
 from contract.video import Video
+from tests.integration.dashboard.page_objects import LIMIT, VideosPage, Window
 from tests.published_videos import CHANNELS, PublishedVideos, make_video, published_videos
-from tests.system.dashboard.page_objects import LIMIT, VideosPage, Window
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 OPTIONS: Final = [
     "--no-sandbox",
