@@ -29,6 +29,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from contract.settings import Settings
 from ops.admin_server import create_admin_app
+from ops.garbage import collect_seldom
 from ops.http_server import BACKLOG, listen, port_of, serve_on
 from ops.logging import get_logger
 from ops.metrics import ApiMetrics
@@ -265,6 +266,7 @@ class _Worker(GunicornUVLoopWebWorker):
                 await self.loop.create_server(connections.accept, sock=listener, backlog=BACKLOG)
                 for listener in listeners
             ]
+            collect_seldom()
             self.booted = True
             self._serves[0] = 1
             await self._until_told_to_end()
