@@ -15,7 +15,7 @@ from typing import Final
 import brotli
 from aiohttp import hdrs, web
 
-from query_api.ready_page import Coding, choose_coding
+from query_api.negotiation import Coding, choose_coding, has_already
 
 _HERE: Final = Path(__file__).parent
 _CONTRACT: Final = _HERE / "openapi.json"
@@ -77,7 +77,7 @@ class _File:
         # One tag a coding: what a cache has of one is not the other.
         tag = self._tag if coding == "identity" else f"{self._tag}-{coding}"
         headers = {**self._headers, hdrs.CACHE_CONTROL: cache_control, hdrs.ETAG: f'"{tag}"'}
-        if any(known.value == tag for known in request.if_none_match or ()):
+        if has_already(request, tag):
             return web.Response(status=304, headers=headers)
         if coding != "identity":
             headers[hdrs.CONTENT_ENCODING] = coding

@@ -8,18 +8,16 @@ done once for each page.
 import gzip
 import time
 from collections.abc import Callable
-from functools import lru_cache
 from hashlib import blake2b
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 import brotli
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
+from query_api.negotiation import Coding, choose_coding, has_already
 from query_api.node import HotPage, Shown
 from query_api.pagination import link_header, render_page
-
-Coding = Literal["br", "gzip", "identity"]
 
 _SMALL: Final = 500
 """Bytes that are not worth compressing: they fit into one packet as they are."""
@@ -129,7 +127,7 @@ class ReadyPages:
         accepted = asked.get(_ACCEPT_ENCODING)
         variant = page.variant("identity" if accepted is None else choose_coding(accepted))
         known = asked.get(_IF_NONE_MATCH)
-        if known is not None and (known == variant.quoted_tag or _has(request, known, variant.tag)):
+        if known is not None and (known == variant.quoted_tag or has_already(request, variant.tag)):
             answer = web.Response(status=304, headers=variant.unmodified)
         else:
             answer = web.Response(body=variant.body, headers=variant.headers)
@@ -138,32 +136,3 @@ class ReadyPages:
             answer.headers[hdrs.AGE] = str(int(self._freshness.age_seconds(now)))
             answer.headers[hdrs.WARNING] = '110 - "Response is Stale"'
         return answer
-
-
-@lru_cache(maxsize=256)
-def choose_coding(accepted: str) -> Coding:
-    """The best coding of those that an `Accept-Encoding` allows: the smallest first."""
-    allowed = dict(_codings(accepted))
-    others = allowed.get("*", False)
-    if allowed.get("br", others):
-        return "br"
-    if allowed.get("gzip", allowed.get("x-gzip", others)):
-        return "gzip"
-    return "identity"
-
-
-def _codings(accepted: str) -> list[tuple[str, bool]]:
-    """Each coding that is named, and whether it may be used: a weight of 0 forbids it."""
-    parts = (part.partition(";") for part in accepted.lower().split(","))
-    return [(name.strip(), not _forbids(weight)) for name, _, weight in parts]
-
-
-def _forbids(weight: str) -> bool:
-    name, _, value = weight.partition("=")
-    return name.strip() == "q" and value.strip().rstrip("0") in ("", ".", "0.")
-
-
-def _has(request: web.Request, known: str, tag: str) -> bool:
-    """What `If-None-Match` says; a weak tag of the same name will do (RFC 9110, 13.1.2)."""
-    # The star is looked at here: aiohttp takes the tag "*", quoted, for the bare one that means any.
-    return known == "*" or any(each.value == tag for each in request.if_none_match or ())

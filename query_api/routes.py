@@ -6,7 +6,7 @@ from hashlib import blake2b
 from typing import Final
 
 import msgspec
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from contract.read_model import published_ms
 from contract.times import format_seconds
@@ -15,6 +15,7 @@ from ops.metrics import ApiMetrics
 from query_api.answering import timed
 from query_api.filters import Filters
 from query_api.listing import Listing
+from query_api.negotiation import has_already
 from query_api.node import Node
 from query_api.pagination import link_header, parse_page_request, render_page, unexpected
 from query_api.pipeline import PIPELINE
@@ -116,20 +117,12 @@ def _rendered(listed: Listed, asked: SummaryRequest, items: Sequence[Summary], n
 def _answer(request: web.Request, body: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> web.Response:
     """200 with a tag of the body's bytes, or 304 to who has them already."""
     tag = blake2b(body, digest_size=12).hexdigest()
-    if _has(request, tag):
+    if has_already(request, tag):
         answer = web.Response(status=304, headers=_FRESH)
     else:
         answer = web.Response(body=body, content_type=_JSON, headers={**_FRESH, **headers})
     answer.etag = tag
     return answer
-
-
-def _has(request: web.Request, tag: str) -> bool:
-    """What `If-None-Match` says; a weak tag of the same name will do (RFC 9110, 13.1.2)."""
-    # Looked at here: aiohttp takes the tag "*", quoted, for the bare star that means any.
-    if request.headers.get(hdrs.IF_NONE_MATCH) == "*":
-        return True
-    return any(known.value == tag for known in request.if_none_match or ())
 
 
 ROUTES: Final = (

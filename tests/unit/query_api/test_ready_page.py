@@ -9,9 +9,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from query_api.negotiation import choose_coding
 from query_api.node import HotPage, Shown
 from query_api.pagination import PageRequest, Total, parse_page_request, render_page, to_page
-from query_api.ready_page import ReadyPages, choose_coding
+from query_api.ready_page import ReadyPages
 from query_api.stored import StoredVideo
 from tests.fakes.video_documents import make_document
 
