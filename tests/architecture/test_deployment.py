@@ -188,7 +188,7 @@ def _start_faults(services: Compose) -> list[str]:
         "topics": {"kafka": "service_healthy"},
         "producer": {"topics": "service_completed_successfully"},
         "processor": {"mongodb": "service_healthy", "topics": "service_completed_successfully"},
-        "api": {"mongodb": "service_healthy"},
+        "api": {"mongodb": "service_healthy", "topics": "service_completed_successfully"},
         "simulator": {},
     }
     faults = []
