@@ -101,9 +101,9 @@ async def list_channels(request: web.Request) -> web.Response:
 
 
 async def _summarise(app: web.Application, query: str, *, followed: bool) -> QuerySummary:
-    newest, total = await asyncio.gather(
-        app[READER].summarise_query(query), app[READER].count_videos(Filters(query=query))
-    )
+    ranking, reader = app[NODE].ranking(query), app[READER]
+    counting = reader.count_videos(Filters(query=query)) if ranking is None else ranking.count_between("", None)
+    newest, total = await asyncio.gather(reader.summarise_query(query), counting)
     published_at = None if newest is None else format_seconds(published_ms(newest))
     return QuerySummary(query, followed, total, published_at)
 

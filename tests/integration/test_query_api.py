@@ -15,13 +15,27 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
+from aiokafka import AIOKafkaProducer
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 
+from contract.producer_state import FollowedQuery, query_key
 from contract.read_model import INDEXES, VIDEOS
+from contract.topics import PRODUCER_STATE, topic_specs
+from contract.video import Channel
+from ops.kafka_topics import create_missing_topics
 from query_api.pagination import encode_cursor
-from tests.conftest import Servers
-from tests.fakes.video_documents import Document, make_document, make_id, make_marker
+from tests.conftest import MakeServers, Servers
+from tests.fakes.video_documents import (
+    NEWEST_MS,
+    Document,
+    make_document,
+    make_id,
+    make_marker,
+    make_video,
+    video_document,
+)
 from yousync.local.mongod import MongodServer, find_mongod
 from yousync.local.server import free_port
 
@@ -52,7 +66,8 @@ class Api:
         return [json.loads(line) for line in self.log_file.read_text().splitlines()]
 
 
-StartApi = Callable[[str, str], Api]
+StartApi = Callable[..., Api]
+"""Of MongoDB's URI, the database, and Kafka's address, which nobody answers unless it is given."""
 
 
 @pytest.fixture
@@ -60,11 +75,12 @@ def start_api(tmp_path: Path) -> Iterator[StartApi]:
     """Starts the API over a database; what still runs at the end is stopped."""
     started: list[Api] = []
 
-    def start(mongodb_uri: str, database: str) -> Api:
+    def start(mongodb_uri: str, database: str, kafka: str = "127.0.0.1:1") -> Api:
         log_file = tmp_path / f"api-{len(started)}.log"
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(Path(__file__).parents[2]),
+            "KAFKA_BOOTSTRAP_SERVERS": kafka,
             "MONGODB_URI": mongodb_uri,
             "YOUSYNC_MONGODB_DATABASE": database,
             "YOUSYNC_API_PORT": "0",
@@ -282,3 +298,56 @@ async def test_a_client_that_never_reads_delays_the_stop_only_so_long(
         api.process.terminate()
 
         assert await asyncio.to_thread(api.process.wait, 20) == 0
+
+
+async def _pages(http: aiohttp.ClientSession, url: str) -> list[dict[str, Any]]:
+    """Everything that a list has, two a page, by its cursors."""
+    items: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        async with http.get(f"{url}?limit=2{cursor and '&cursor='}{cursor}") as answer:
+            assert answer.status == 200
+            page = await answer.json()
+        items += page["items"]
+        assert page["limit"] == 2
+        cursor = page["next_cursor"]
+    return items
+
+
+async def test_queries_and_channels_are_listed_by_name_with_their_counts(
+    http: aiohttp.ClientSession, make_servers: MakeServers, start_api: StartApi
+) -> None:
+    servers = make_servers()
+    await create_missing_topics(servers.kafka_bootstrap, topic_specs(1), 1)
+    stored = []
+    for number in range(6):
+        channel = Channel(f"UC{number % 3}", f"Channel {number % 3} at {number}")
+        video = msgspec.structs.replace(make_video(number), channel=channel, queries=["coffee", "tea"][number % 2 :])
+        stored.append(video_document(video, NEWEST_MS + number * 1000))
+    await _store_at(servers.mongodb_uri, "read", stored)
+    state = {"tea": FollowedQuery("2026-01-01T00:00:00Z"), "zen": FollowedQuery("2026-01-01T00:00:00Z")}
+    producer = AIOKafkaProducer(bootstrap_servers=servers.kafka_bootstrap)
+    await producer.start()
+    for query, followed in state.items():
+        await producer.send_and_wait(PRODUCER_STATE, msgspec.json.encode(followed), query_key(query))
+    await producer.stop()
+
+    api = start_api(servers.mongodb_uri, "read", servers.kafka_bootstrap)
+    await _becomes(http, f"{api.admin_url}/readyz", 200)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    # Kafka is asked with the first request, and the queries of the store are looked up after the newest videos.
+    while len(queries := await _pages(http, f"{api.url}/v1/queries")) < 3:
+        assert time.monotonic() < deadline, queries
+        await asyncio.sleep(0.2)
+
+    newest, before = (make_video(number).published_at for number in (5, 4))
+    assert queries == [
+        {"query": "coffee", "followed": False, "total": 3, "newest_published_at": before},
+        {"query": "tea", "followed": True, "total": 6, "newest_published_at": newest},
+        {"query": "zen", "followed": True, "total": 0, "newest_published_at": None},
+    ]
+    assert await _pages(http, f"{api.url}/v1/channels") == [
+        {"id": f"UC{number}", "title": f"Channel {number} at {number + 3}", "total": 2,
+         "newest_published_at": make_video(number + 3).published_at}
+        for number in range(3)
+    ]  # fmt: skip
