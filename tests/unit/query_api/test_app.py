@@ -15,11 +15,12 @@ from contract.settings import load_settings
 from ops.metrics import ApiMetrics
 from query_api.app import Parts, create_app
 from query_api.filters import Filters
+from query_api.listing import Listing
 from query_api.live import LiveStreams
 from query_api.live_feed import LiveFeed
 from query_api.live_history import KafkaHistory
 from query_api.node import Node
-from query_api.pagination import encode_cursor
+from query_api.pagination import Page, PageRequest, Total, encode_cursor, to_page
 from query_api.pipeline import Pipeline
 from query_api.video_stream import VideoStream
 from tests.fakes.video_documents import make_document, make_id, make_marker
@@ -320,3 +321,17 @@ async def test_answers_are_counted_by_route_template(
     assert count("unmatched", "GET", "404") == 1
     observed = registry.get_sample_value("yousync_http_request_seconds_count", {"route": "/v1/videos"})
     assert observed == 4
+
+
+async def test_a_search_that_ran_out_of_time_is_counted(
+    client: Client, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def page(_listing: Listing, asked: PageRequest) -> Page:
+        return to_page(asked, [], Total(0, exact=False), "1790000000000vid-0000007")
+
+    monkeypatch.setattr(Listing, "page", page)
+
+    answer = await (await client.get("/v1/videos?search=tea")).json()
+
+    assert (answer["complete"], answer["items"]) == (False, [])
+    assert registry.get_sample_value("yousync_search_incomplete_total") == 1

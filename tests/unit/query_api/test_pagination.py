@@ -241,3 +241,9 @@ def test_where_pages_by_number_end_the_cursor_leads_on() -> None:
 
     assert 'page=10&limit=100>; rel="next"' in before
     assert f'cursor={encode_cursor(SORT_KEY, Filters(channel_id="UC"))}&limit=100>; rel="next"' in last
+
+
+def test_what_is_counted_for_free_is_paged_by_number_to_its_end() -> None:
+    page = to_page(PageRequest(100, 5_000), [StoredVideo(SORT_KEY, b"{}")] * 101, Total(1_000_000))
+
+    assert '?page=5001&limit=100>; rel="next"' in link_header("/v1/videos", page)
