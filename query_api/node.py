@@ -41,6 +41,7 @@ _LATEST_SECONDS: Final = 0.06
 _COUNTED_AT_ONCE: Final = 16
 _LOOK_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 0.5
+_CANCELLED_SECONDS: Final = 0.2
 _REREAD_SECONDS: Final = 600.0
 
 _MOST_QUERIES: Final = 500
@@ -225,11 +226,12 @@ class Node:
 
     async def run(self) -> None:
         """Keep all of it, until cancelled."""
+        parts = (self._follow, self._watch_store, self._keep_lists, self._keep_counts, self._tell)
+        tasks = [asyncio.create_task(_for_ever(part), name=part.__name__) for part in parts]
         try:
-            async with asyncio.TaskGroup() as tasks:
-                for part in (self._follow, self._watch_store, self._keep_lists, self._keep_counts, self._tell):
-                    tasks.create_task(_for_ever(part), name=part.__name__)
+            await asyncio.gather(*tasks)
         finally:
+            await _end(tasks)
             if self._overdue is not None:
                 self._overdue.cancel()
             await self._stream.close()
@@ -526,6 +528,14 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
     except TimeoutError:
         pass
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel them until they are over: a driver in the middle of a read may take a cancellation for its own."""
+    while waiting := [task for task in tasks if not task.done()]:
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting, timeout=_CANCELLED_SECONDS)
 
 
 async def _for_ever(part: Callable[[], Awaitable[None]]) -> None:

@@ -41,5 +41,5 @@ def shares(extents: list[Extent], workers: int) -> list[list[Extent]]:
     """The extents over at most `workers` processes, the largest first to whoever has least; nobody without any."""
     parts: list[list[Extent]] = [[] for _ in range(min(workers, len(extents)))]
     for extent in sorted(extents, key=lambda one: -one.records):
-        min(parts, key=lambda part: sum(one.records for one in part)).append(extent)
+        min(parts, key=lambda part: (sum(one.records for one in part), len(part))).append(extent)
     return [sorted(part, key=lambda one: one.partition) for part in parts if part]

@@ -239,7 +239,7 @@ def check_documents(mongodb_uri: str) -> None:
 
 def check_processes(up: Up) -> None:
     """Command lines and titles of everything that runs, and the metrics and health of what is ours."""
-    pages = 0
+    pages = set()
     for process in up.family():
         assert not traces(json.dumps(process.as_dict(["cmdline", "name", "exe", "cwd"]))), process
         admin_port = process.environ().get("YOUSYNC_ADMIN_PORT")
@@ -247,8 +247,8 @@ def check_processes(up: Up) -> None:
             for page in ("metrics", "readyz", "livez"):
                 with urllib.request.urlopen(f"http://127.0.0.1:{admin_port}/{page}", timeout=10) as answer:
                     assert not traces(answer.read()), (process, page)
-                    pages += 1
-    assert pages == 3 * len(("producer", "processor", "api"))
+                    pages.add((admin_port, page))
+    assert len(pages) == 3 * len(("producer", "processor", "api"))
 
 
 def check_commands(up: Up) -> None:

@@ -165,7 +165,7 @@ def check_documents(uri: str, by_identity: dict[Any, Record], timestamps: dict[s
 
 
 def public_fields(document: dict[str, Any]) -> dict[str, Any]:
-    hidden = {"_id", "body", "k", "registers", "confirmed_at", "source", "event", "projection_version"}
+    hidden = {"_id", "body", "k", "registers", "confirmed_at", "source", "event", "projection_version", "q"}
     return {"id": document["_id"], **{name: field for name, field in document.items() if name not in hidden}}
 
 

@@ -606,3 +606,36 @@ async def test_operators_see_its_size_and_age(stage: Stage) -> None:
     assert age is not None
     assert age < STALE_SECONDS
     assert stage.metric("yousync_hot_window_reloads_total", why="start") == 1
+
+
+class SwallowingReader(InMemoryVideoReader):
+    """Takes the first cancellation for its own, as a driver may in the middle of a read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading = asyncio.Event()
+        self.swallowed = 0
+
+    async def generation(self) -> Generation | None:
+        """As in `VideoReader`."""
+        if not self.swallowed:
+            self.reading.set()
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                self.swallowed += 1
+        return await super().generation()
+
+
+async def test_it_ends_even_when_a_read_swallows_the_cancellation() -> None:
+    reader = SwallowingReader()
+    node = Node(reader, MemoryStream(Clock()), MemoryFeed(), ApiMetrics(CollectorRegistry()))
+    running = asyncio.create_task(node.run())
+    await reader.reading.wait()
+
+    running.cancel()
+    ended, _ = await asyncio.wait([running], timeout=30)
+
+    assert ended == {running}
+    assert running.cancelled()
+    assert reader.swallowed == 1
