@@ -120,7 +120,8 @@ def measure_size(bench: Bench, count: int, *, plain: bool) -> None:
         if plain:
             plain_stacks(bench, base, database, count)
         arrivals(bench, base, database, count)
-        live(bench, server, database, 2 * count)
+        changes(bench, port, database, 2 * count)
+        live(bench, server, database, 3 * count)
         without_mongodb(bench, base)
 
 
@@ -410,6 +411,35 @@ def arrivals(bench: Bench, base: str, database: str, count: int) -> None:
 
 def _told(one: Load) -> str:
     return f"{one.rate:,.0f}/s, p50 {one.p50_ms:.2f} ms, p99 {one.p99_ms:.2f} ms"
+
+
+def changes(bench: Bench, port: int, database: str, first: int) -> None:
+    """From a new video's acknowledged event until the first page shows it with the right total."""
+    ms = asyncio.run(_changes(bench, port, database, first, 50 * bench.options.rounds))
+    bench.tell(
+        Row(
+            f"{len(ms)} new videos, one by one: from event to page 1, ms",
+            f"p50 {percentile(ms, 50):.0f}, p99 {percentile(ms, 99):.0f}, most {max(ms):.0f}",
+            aim="100",
+        )
+    )
+
+
+async def _changes(bench: Bench, port: int, database: str, first: int, count: int) -> list[float]:
+    ms = []
+    async with arriving(bench.kafka.address, bench.mongod.uri, database) as arrival:
+        with connected(port) as ask:
+            total = ask(HOT)[1]["total"]
+            for number in range(first, first + count):
+                arrived = video(number, "Tea that is new")
+                await arrival.of([arrived])
+                began, total = time.perf_counter(), total + 1
+                while (page := ask(HOT)[1])["items"][0]["id"] != arrived.id or page["total"] != total:
+                    assert time.perf_counter() < began + 10, (page["items"][0]["id"], page["total"], total)
+                    await asyncio.sleep(0.002)
+                ms.append((time.perf_counter() - began) * 1000)
+                await asyncio.sleep(0.05)
+    return ms
 
 
 def live(bench: Bench, server: "Server", database: str, first: int) -> None:
