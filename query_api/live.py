@@ -6,10 +6,8 @@ Heartbeats are ours too: they carry the id.
 
 import asyncio
 from contextlib import aclosing
-from http import HTTPStatus
 from typing import Final, Protocol
 
-import msgspec
 from aiohttp import hdrs, web
 from aiohttp.http import StreamWriter
 from aiohttp_sse import EventSourceResponse
@@ -18,11 +16,9 @@ from prometheus_client import Counter, Gauge
 from query_api.answering import NO_SNIFFING
 from query_api.live_client import Block, Conversation, History, LiveRequest, parse_live_request
 from query_api.live_feed import LiveFeed
-from query_api.problems import CONTENT_TYPE, Problem, invalid_parameters
+from query_api.problems import invalid_parameters, too_many_live_clients
 
 LIVE: Final[web.AppKey["LiveStreams"]] = web.AppKey("live")
-
-TOO_MANY_CLIENTS: Final = "urn:yousync:problem:too-many-live-clients"
 
 MOST_CLIENTS: Final = 5_000
 HEARTBEAT_SECONDS: Final = 15.0
@@ -30,7 +26,6 @@ STALLED_SECONDS: Final = 30.0
 """So long may a write wait for a client that does not read."""
 
 _NEVER_SECONDS: Final = 86_400.0
-_RETRY_AFTER_SECONDS: Final = "5"
 _STALLED: Final = "stalled"
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """With every stream; `query_api.answering` comes too late to add any."""
@@ -77,7 +72,7 @@ class LiveStreams:
         if request.method == hdrs.METH_HEAD:
             return web.Response(content_type="text/event-stream", headers=_HEADERS)
         if self._clients >= self._most_clients:
-            return _too_many_clients(request)
+            return too_many_live_clients(request)
         self._clients += 1
         self._metrics.live_clients.inc()
         try:
@@ -135,18 +130,6 @@ async def stream(request: web.Request) -> web.StreamResponse:
 async def end_streams(app: web.Application) -> None:
     """For `on_shutdown`: a stream would hold up a graceful stop."""
     app[LIVE].end()
-
-
-def _too_many_clients(request: web.Request) -> web.Response:
-    detail = "This server has as many live clients as it takes; try again shortly."
-    status = HTTPStatus.SERVICE_UNAVAILABLE
-    problem = Problem(TOO_MANY_CLIENTS, status.phrase, status, detail, request.path_qs)
-    return web.Response(
-        status=status,
-        body=msgspec.json.encode(problem),
-        content_type=CONTENT_TYPE,
-        headers={"Cache-Control": "no-store", "Retry-After": _RETRY_AFTER_SECONDS},
-    )
 
 
 ROUTES: Final = (web.get("/v1/live", stream),)

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any, Final
 
 import msgspec
@@ -13,7 +13,7 @@ from aiokafka.structs import TopicPartition
 
 from contract.topics import DAY_MS, VIDEOS
 from ops.clock import now_ms
-from ops.kafka_client import RETRY_BACKOFF_MS, pace_metadata_requests, stop_client
+from ops.kafka_client import RETRY_BACKOFF_MS, running_consumer
 from ops.kafka_topics import kafka_answers
 from ops.logging import get_logger
 from ops.record_reader import tolerate_header_names
@@ -151,20 +151,17 @@ async def _consumer(bootstrap: str) -> AsyncGenerator[AIOKafkaConsumer]:
     if not await kafka_answers(bootstrap):
         raise TimeoutError("Kafka does not answer")
     tolerate_header_names()
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
-        enable_auto_commit=False,
-        auto_offset_reset="none",
-        retry_backoff_ms=RETRY_BACKOFF_MS,
-        client_id="yousync-api-live-history",
-    )
-    try:
+    async with AsyncExitStack() as stack:
         async with asyncio.timeout(_ANSWER_SECONDS):
-            await consumer.start()
-        pace_metadata_requests(consumer._client)  # noqa: SLF001  # no public way: ADR 3
+            consumer = await stack.enter_async_context(
+                running_consumer(
+                    bootstrap,
+                    auto_offset_reset="none",
+                    retry_backoff_ms=RETRY_BACKOFF_MS,
+                    client_id="yousync-api-live-history",
+                )
+            )
         yield consumer
-    finally:
-        await stop_client(consumer)
 
 
 async def _extent(consumer: AIOKafkaConsumer, partitions: int, oldest_ms: int) -> _Extent:

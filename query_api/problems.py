@@ -26,8 +26,10 @@ NO_SUCH_VIDEO: Final = "urn:yousync:problem:no-such-video"
 PAGE_TOO_DEEP: Final = "urn:yousync:problem:page-too-deep"
 READ_MODEL_UNAVAILABLE: Final = "urn:yousync:problem:read-model-unavailable"
 SEARCH_NOT_READY: Final = "urn:yousync:problem:search-not-ready"
+TOO_MANY_LIVE_CLIENTS: Final = "urn:yousync:problem:too-many-live-clients"
 
 _RETRY_AFTER_SECONDS: Final = "1"
+_LIVE_RETRY_AFTER_SECONDS: Final = "5"
 _DETAILS: Final = {
     404: "Nothing is served at this path.",
     405: "This path does not answer to that method.",
@@ -57,6 +59,13 @@ def invalid_parameters(request: web.Request, faults: Sequence[ParameterFault]) -
 def no_such_video(request: web.Request) -> web.Response:
     """404 for a video that is unknown, or was removed."""
     return _answer(request, 404, "No video has this id, or it is gone from YouTube.", type_=NO_SUCH_VIDEO)
+
+
+def too_many_live_clients(request: web.Request) -> web.Response:
+    """503 while as many streams are open as may be."""
+    detail = "This server has as many live clients as it takes; try again shortly."
+    retry = {"Retry-After": _LIVE_RETRY_AFTER_SECONDS}
+    return _answer(request, 503, detail, type_=TOO_MANY_LIVE_CLIENTS, headers=retry)
 
 
 def problem_of(request: web.Request, error: Exception) -> web.Response:

@@ -136,9 +136,6 @@ class VideoReader(Protocol):
     async def generation(self) -> Generation | None:
         """What is read now; None when there is nothing to read."""
 
-    async def readiness_fault(self) -> str | None:
-        """Why the read model cannot be read, None if it can. Raises nothing."""
-
     async def close(self) -> None:
         """Let go of all connections."""
 
@@ -328,14 +325,6 @@ class MongoVideoReader:
             name = generation_name(found["info"]["uuid"])
             said = await self._database[READ_MODEL].find_one({"_id": READ_MODEL_ID}, [version_field(name)])
             return Generation(name, (said or {}).get("versions", {}).get(name))
-        return None
-
-    async def readiness_fault(self) -> str | None:
-        """As in `VideoReader`."""
-        try:
-            await self._answer(lambda: self._client.admin.command("ping"))
-        except ReadModelUnavailable as error:
-            return str(error)
         return None
 
     async def _rarest_first(self, filters: Filters, seconds: float | None) -> Filters:

@@ -88,10 +88,6 @@ class InMemoryVideoReader:
         self._look()
         return self.stands_for
 
-    async def readiness_fault(self) -> str | None:
-        """As in `VideoReader`."""
-        return "away, as the test wants it" if self.away else None
-
     async def close(self) -> None:
         """As in `VideoReader`."""
 
