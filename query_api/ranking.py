@@ -54,12 +54,16 @@ class Ranking:
     async def recount_round(self) -> None:
         """Count everything again, bucket by bucket, whatever no event told; others are let in between."""
         below: str | None = None
-        while below != "":
-            async with self._counting:
-                bucket = self._rank.bucket_under(below)
-                await self._count(bucket)
-                below = bucket.at_least
-        self._total = self._rank.total
+        try:
+            while below != "":
+                async with self._counting:
+                    bucket = self._rank.bucket_under(below)
+                    await self._count(bucket)
+                    below = bucket.at_least
+        finally:
+            # Also of a round that MongoDB cut short: with nothing dirty left, no refresh would take up what it counted.
+            if not self._rank.dirty:
+                self._total = self._rank.total
 
     async def place_of(self, row: int, *, below: str | None = None) -> Place:
         """Where the row of this number is, of those under `below`; the newest of them is row 0."""

@@ -25,6 +25,8 @@ OPTIONS: Final = [
 ]
 STORED: Final = 60
 PHONE: Final = {"width": 360, "height": 740}
+TIMEOUT_MS: Final = 30_000
+"""A busy machine may stand still for seconds; what is awaited is awaited, not timed."""
 NOT_NOW: Final = "The videos cannot be read at the moment; try again shortly."
 PROBLEM: Final = {
     "type": "urn:yousync:problem:read-model-unavailable",
@@ -41,6 +43,7 @@ def browser() -> Iterator[Browser]:
     if program is None:
         required = os.environ.get("YOUSYNC_REQUIRE_BROWSER") == "1"
         (pytest.fail if required else pytest.skip)("no `chromium` on the PATH: the dashboard needs a real browser")
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=program, args=OPTIONS)
         yield running
@@ -66,7 +69,7 @@ def window(browser: Browser, url: str, request: pytest.FixtureRequest) -> Iterat
     """A tab of a browser that knows nothing yet; at the end nothing may have gone wrong in it."""
     options = getattr(request, "param", {})
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce", **options})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(TIMEOUT_MS)
     window = Window(context, url)
     yield window
     faults, elsewhere = list(window.faults), list(window.elsewhere)

@@ -20,6 +20,7 @@ class WatchedReader(InMemoryVideoReader):
         self.counting = asyncio.Event()
         self.may_answer = asyncio.Event()
         self.may_answer.set()
+        self.answers_left: int | None = None
 
     async def count_videos(
         self,
@@ -30,6 +31,10 @@ class WatchedReader(InMemoryVideoReader):
         cap: int | None = None,
         seconds: float | None = None,
     ) -> int:
+        if self.answers_left is not None:
+            if self.answers_left == 0:
+                raise ReadModelUnavailable("for a moment")
+            self.answers_left -= 1
         self.counted.append((at_least, below))
         found = await super().count_videos(filters, at_least=at_least, below=below, cap=cap, seconds=seconds)
         self.counting.set()
@@ -217,6 +222,21 @@ async def test_the_round_finds_what_no_event_told(reader: WatchedReader) -> None
     for row, video in enumerate(newest):
         place = await ranking.place_of(row)
         assert await reader.list_videos(limit=1, skip=place.skip, below=place.below) == [video]
+
+
+async def test_a_round_that_is_cut_short_still_tells_what_it_counted(reader: WatchedReader) -> None:
+    ranking = await _loaded(reader)
+    reader.put(make_document(50))
+    ranking.mark(_key(50))
+
+    reader.answers_left = 2
+    with pytest.raises(ReadModelUnavailable):
+        await ranking.recount_round()
+    reader.answers_left = None
+    await ranking.refresh()
+
+    assert not ranking.dirty
+    assert ranking.total == 51
 
 
 async def test_others_are_let_in_between_the_pieces_of_a_round(reader: WatchedReader) -> None:
