@@ -22,7 +22,7 @@ from processors.batch import Outcome, Taken, fold_batch, overtaken, table_entry,
 from processors.dead_letter_limit import DeadLetterLimit
 from processors.decode import Record, Refusal, decode
 from processors.dedup import KnownVideo
-from processors.document import Document
+from processors.document import Document, SourcePosition
 from processors.seam import AppliedOffsets, Lease, RawLog, Seam
 from processors.waiting import Patience
 
@@ -178,7 +178,7 @@ class Projection:
                 return [], generation, known
             documents = await self._until_available(lambda: self._read_model.documents(list(by_key)), lease)  # noqa: B023  # awaited within the turn
             if await self._until_available(self._read_model.generation, lease) == generation:
-                self._check_positions(documents)
+                await self._check_positions(documents, lease)
                 return fold_batch(by_key, documents), generation, known
 
     def _look_up(self, taken: Sequence[Taken]) -> dict[str, KnownVideo]:
@@ -190,16 +190,24 @@ class Projection:
             known.update(self._known_videos.read(partition, list(dict.fromkeys(video_ids))))
         return known
 
-    def _check_positions(self, documents: Mapping[str, Document]) -> None:
+    async def _check_positions(self, documents: Mapping[str, Document], lease: Lease) -> None:
         for document in documents.values():
             source = document.source
-            end = self._log_end(source.partition)
-            if end is not None and source.offset >= end:
+            if self._is_within_log(source):
+                continue
+            # A worker that was paused knows where the log ended then, and others have gone on since: it is fenced.
+            await lease.hold()
+            if not self._is_within_log(source):
+                end = self._log_end(source.partition)
                 raise TopicRecreatedError(
                     f"the document {document.id} was made from offset {source.offset} of {source.topic}, partition "
                     f"{source.partition}, whose log ends at {end}: the topic was recreated. Give the processors the "
                     "old topic back, or an empty database."
                 )
+
+    def _is_within_log(self, source: SourcePosition) -> bool:
+        end = self._log_end(source.partition)
+        return end is None or source.offset < end
 
     async def _write(self, outcomes: Sequence[Outcome], lease: Lease) -> tuple[list[Outcome], list[Refused]]:
         """The outcomes as they stand after the write, overtaken ones with the document found; and what was rejected."""

@@ -318,6 +318,33 @@ async def test_a_document_beyond_the_end_of_the_log_stops_everything(stands_at: 
     assert world.effects() == before
 
 
+async def test_a_worker_that_was_paused_does_not_take_its_old_end_of_the_log_for_another_topic() -> None:
+    world = World()
+    await world.project(fetched(A, 900))
+    before = world.effects()
+    world.log_end = 767
+
+    with pytest.raises(Lost):
+        await world.project(fetched(A, 700, "changed"), lease=CountingLease(lost_at=1))
+
+    assert world.effects() == before
+
+
+async def test_an_end_of_the_log_that_is_known_again_by_then_counts() -> None:
+    world = World()
+    await world.project(fetched(A, 900))
+    world.log_end = 767
+
+    class LearningLease(FakeLease):
+        async def hold(self) -> None:
+            world.log_end = 901
+            await super().hold()
+
+    await world.project(fetched(A, 700, "late"), fetched(B, 768), lease=LearningLease())
+
+    assert set(world.read_model.stored) == {video_id(A), video_id(B)}
+
+
 @pytest.mark.parametrize("log_end", [6, None], ids=["within the log", "the end is not known yet"])
 async def test_a_document_within_the_log_stops_nothing(log_end: int | None) -> None:
     world = World()
