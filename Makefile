@@ -44,7 +44,7 @@ bench: $(VENV)/.bench ## the benchmarks, ours and a baseline side by side
 	@for b in bench/bench_*.py bench/producer_month.py bench/read_api.py; do $(BIN)/python -m bench.$$(basename $$b .py) $(ARGS) || exit 1; done
 
 lock: $(VENV)/.dev ## resolve pyproject.toml into requirements/*.txt, hashed
-	@for set in runtime:--extra=build local:--extra=build,--extra=local dev:--extra=build,--extra=local,--extra=dev bench:--extra=build,--extra=local,--extra=dev,--extra=bench; do \
+	@for set in runtime:--extra=build tracing:--extra=build,--extra=tracing local:--extra=build,--extra=local dev:--extra=build,--extra=local,--extra=tracing,--extra=dev bench:--extra=build,--extra=local,--extra=tracing,--extra=dev,--extra=bench; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	    $$(echo $${set#*:} | tr ',' ' ') pyproject.toml -o requirements/$${set%%:*}.txt || exit 1; done
 

@@ -25,6 +25,9 @@ SEARCH: Final = "/youtube/v3/search"
 PLAYLIST_ITEMS: Final = "/youtube/v3/playlistItems"
 VIDEOS: Final = "/youtube/v3/videos"
 
+TRACEPARENT: Final = "traceparent"
+"""Header of the trace that a record belongs to, if somebody traces: W3C Trace Context."""
+
 PROCESSORS_SOURCE: Final = "/yousync/processors"
 _SPEC: Final = [("ce_specversion", b"1.0"), ("content-type", b"application/json")]
 _REMEMBERED: Final = 1_024
@@ -36,6 +39,8 @@ _UNREADABLE: Final = (KeyError, ValueError, AttributeError, TypeError)
 
 _ORIGIN: Final = re.compile(r"[A-Za-z0-9._-]{1,249}/\d{1,10}/\d{1,19}")
 """`topic/partition/offset`."""
+
+_TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 _ITEM_TYPES: Final = (ITEM_FETCHED, ITEM_GONE)
 _OUR_ITEM_TYPE: Final = re.compile(r"io\.yousync\.item\.(fetched|gone)\.v1(\.\d+)?")
@@ -65,7 +70,8 @@ class VideoEnvelope(msgspec.Struct, frozen=True, kw_only=True):
     """Attributes of a `youtube.videos` event.
 
     `sequence` is the raw offset that caused it: within a key the highest wins. A removal's `sort_key` is the one
-    that the video had, None if it was never stored; `previous_sort_key` is None for a discovery.
+    that the video had, None if it was never stored; `previous_sort_key` is None for a discovery. `traceparent` is of
+    the trace that led to the event, None without one.
     """
 
     type: str
@@ -74,6 +80,7 @@ class VideoEnvelope(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     sort_key: str | None
     previous_sort_key: str | None = None
+    traceparent: str | None = None
 
 
 class DeadLetterEnvelope(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,7 +150,17 @@ def video_headers(envelope: VideoEnvelope) -> list[tuple[str, bytes]]:
         headers.append(("ce_sortkey", envelope.sort_key.encode()))
     if envelope.previous_sort_key is not None:
         headers.append(("ce_previoussortkey", envelope.previous_sort_key.encode()))
+    if envelope.traceparent is not None:
+        headers.append((TRACEPARENT, envelope.traceparent.encode()))
     return headers
+
+
+def read_traceparent(headers: Headers) -> str | None:
+    """The trace that a record belongs to; None for none, and for what is no `traceparent`."""
+    for name, value in headers:
+        if name == TRACEPARENT and _TRACEPARENT.fullmatch(value or b""):  # null, whatever a client says of its types
+            return value.decode()
+    return None
 
 
 def read_video_headers(headers: Headers) -> VideoEnvelope:

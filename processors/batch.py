@@ -111,6 +111,7 @@ def video_event(outcome: Outcome, partition: int) -> tuple[VideoEnvelope, bytes 
     if event is None:
         return None
     living = document if isinstance(document, VideoDocument) else None
+    cause = next((one.record for one in outcome.taken if one.record.offset == event.offset), None)
     envelope = VideoEnvelope(
         type=event.type if living else events.VIDEO_REMOVED,
         partition=partition,
@@ -118,6 +119,7 @@ def video_event(outcome: Outcome, partition: int) -> tuple[VideoEnvelope, bytes 
         subject=outcome.video_id,
         sort_key=living.sort_key if living else event.previous_sort_key,
         previous_sort_key=event.previous_sort_key if living else None,
+        traceparent=None if cause is None else events.read_traceparent(cause.headers),
     )
     return envelope, living.body if living else None
 

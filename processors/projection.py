@@ -16,6 +16,8 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from contract.events import VideoEnvelope
+from contract.topics import VIDEOS
+from ops import tracing
 from ops.logging import get_logger
 from ops.metrics import ProcessorMetrics
 from processors.batch import Outcome, Taken, fold_batch, overtaken, table_entry, video_event, without_duplicates
@@ -113,6 +115,7 @@ class Projection:
             TopicRecreatedError: the raw topic is not the one that the documents come from.
             Fenced: the lease is lost; nothing more was said.
         """
+        began_ns = time.time_ns()
         with self._metrics.batch_seconds.time():
             taken, refused = self._decode(records)
             await self._refuse(refused, lease)
@@ -121,7 +124,7 @@ class Projection:
             await self._refuse(too_large, lease)
             outcomes, rejected = await self._write(outcomes, lease)
             partition_of = {one.said.video_id: one.record.partition for one in taken}
-            await self._send_events(outcomes, partition_of, lease)
+            await self._send_events(outcomes, partition_of, began_ns, lease)
             await self._remember(outcomes, partition_of, generation, known, lease)
             self._count(records, [*refused, *too_large, *rejected], outcomes)
 
@@ -133,6 +136,7 @@ class Projection:
         """The fold and its effects without the table, for records that an older generation has; what they refuse is
         dead-lettered already. False, with nothing done, if `generation` is no longer what readers read.
         """
+        began_ns = time.time_ns()
         by_key: dict[str, list[Taken]] = {}
         for one in self._decode(records)[0]:
             by_key.setdefault(one.said.video_id, []).append(one)
@@ -140,7 +144,8 @@ class Projection:
         if await self._until_available(self._read_model.generation, lease) != generation:
             return False
         outcomes, _ = await self._write(fold_batch(by_key, documents), lease)
-        await self._send_events(outcomes, {key: taken[0].record.partition for key, taken in by_key.items()}, lease)
+        partition_of = {key: taken[0].record.partition for key, taken in by_key.items()}
+        await self._send_events(outcomes, partition_of, began_ns, lease)
         return True
 
     def _decode(self, records: Sequence[Record]) -> tuple[list[Taken], list[Refused]]:
@@ -233,11 +238,20 @@ class Projection:
         await self._refuse(rejected, lease)
         return list(done.values()), rejected
 
-    async def _send_events(self, outcomes: Sequence[Outcome], partition_of: Mapping[str, int], lease: Lease) -> None:
+    async def _send_events(
+        self, outcomes: Sequence[Outcome], partition_of: Mapping[str, int], began_ns: int, lease: Lease
+    ) -> None:
         owed = [video_event(outcome, partition_of[outcome.video_id]) for outcome in outcomes]
         events = [event for event in owed if event is not None]
         if events:
-            await self._until_available(lambda: self._events.send(events), lease, speaks=True)
+            parents = [envelope.traceparent for envelope, _ in events]
+            with tracing.projecting(VIDEOS, parents, began_ns) as traceparents:
+                if traceparents != parents:
+                    events = [
+                        (msgspec.structs.replace(envelope, traceparent=traceparent), value)
+                        for (envelope, value), traceparent in zip(events, traceparents, strict=True)
+                    ]
+                await self._until_available(lambda: self._events.send(events), lease, speaks=True)
         for envelope, _ in events:
             self._metrics.events.labels(envelope.type.split(".")[-2]).inc()
 

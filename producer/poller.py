@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from contract.topics import DAY_MS
+from ops import tracing
 from ops.logging import get_logger
 from ops.metrics import ProducerMetrics
 from producer import coverage, planner
@@ -107,11 +108,14 @@ class Poller:
     async def _carry_out(self, decision: Search | LookAtUploads | AskForVideos) -> None:
         try:
             if isinstance(decision, Search):
-                await self._searching.read_page(decision)
+                with tracing.fetching("search"):
+                    await self._searching.read_page(decision)
             elif isinstance(decision, LookAtUploads):
-                await self._looks.look(decision)
+                with tracing.fetching("playlistItems"):
+                    await self._looks.look(decision)
             else:
-                await self._refreshing.ask(decision)
+                with tracing.fetching("videos"):
+                    await self._refreshing.ask(decision)
         except InvalidCredentials:
             raise
         except YouTubeError as error:

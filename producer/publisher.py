@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+import msgspec
+
+from ops import tracing
 from ops.logging import get_logger
 from ops.metrics import ProducerMetrics
 from producer.kafka_record import KafkaRecord
@@ -31,6 +34,9 @@ class Publisher:
         """
         if not records:
             return set()
+        trace = tracing.carried()
+        if trace:
+            records = [msgspec.structs.replace(record, headers=(*record.headers, *trace)) for record in records]
         too_large = await self._writer.write(records)
         for record in too_large:
             _log.error("item is too large to publish", video_id=record.key.decode(), bytes=len(record.value or b""))
