@@ -1,12 +1,17 @@
-"""The compose file, the Dockerfile, the settings and the command line must agree; no engine is needed to see that."""
+"""The compose file, the Dockerfile, nginx's file, the settings and the command line must agree.
+
+No engine is needed to see that. The schema is the Compose Specification's own (Apache License 2.0, beside it).
+"""
 
 import copy
+import json
 import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import yaml
 
@@ -23,6 +28,27 @@ PACKAGES = {
     "simulator": "simulator",
 }
 OURS = set(PACKAGES)
+FOREIGN = {
+    "kafka": None,
+    "mongodb": None,
+    "nginx": None,
+    "kafka-ui": "ui",
+    "prometheus": "observability",
+    "grafana": "observability",
+}
+"""Other people's programs, and the profile that asks for each."""
+
+NETWORKS = {"nginx": {"edge"}, "api": {"edge", "inside"}}
+"""Where they differ from the rest, which is inside: who is reached from outside reaches the API, and no store."""
+
+PUBLISHED = {
+    "nginx": "${YOUSYNC_API_HOST:-127.0.0.1}:${YOUSYNC_API_PORT:-8080}:8080",
+    "kafka": "127.0.0.1:9092:9092",
+    "kafka-ui": "127.0.0.1:8081:8080",
+    "prometheus": "127.0.0.1:9090:9090",
+    "grafana": "127.0.0.1:3000:3000",
+}
+"""Never an admin port of ours, and never more than this machine unless `.env` says so."""
 INSIDE = {
     *("KAFKA_BOOTSTRAP_SERVERS", "MONGODB_URI", "YOUSYNC_ADMIN_HOST", "YOUSYNC_ADMIN_PORT"),
     *("YOUSYNC_API_HOST", "YOUSYNC_API_PORT", "YOUSYNC_SIMULATOR_HOST", "YOUSYNC_SIMULATOR_PORT"),
@@ -53,21 +79,32 @@ def test_deployment_files_agree() -> None:
 def deployment_faults(compose: Compose, dockerfile: str) -> list[str]:
     """Every disagreement, one a line."""
     services = compose["services"]
-    if set(services) != OURS | {"kafka", "mongodb"}:
+    if set(services) != OURS | FOREIGN.keys():
         return [f"services are {sorted(services)}"]
     return [
+        *_schema_faults(compose),
         *_command_faults(services),
         *_missing_faults(services),
         *_restart_faults(services),
         *_variable_faults(services),
         *_address_faults(services),
         *_port_faults(services),
+        *_health_faults(services),
+        *_network_faults(compose),
+        *_edge_faults(services),
+        *_scrape_faults(services),
         *_start_faults(services),
         *_volume_faults(compose, dockerfile),
         *_user_faults(services, dockerfile),
         *_image_faults(services),
         *_dockerfile_faults(dockerfile),
     ]
+
+
+def _schema_faults(compose: Compose) -> list[str]:
+    schema = json.loads((ROOT / "tests/architecture/compose_spec/compose-spec.json").read_text())
+    errors = jsonschema_rs.validator_for(schema).iter_errors(compose)
+    return [f"{'/'.join(map(str, error.instance_path))}: {error.message}" for error in errors]
 
 
 def _command_faults(services: Compose) -> list[str]:
@@ -102,7 +139,7 @@ def _variables_read_by(path: Path) -> set[str]:
 
 
 def _restart_faults(services: Compose) -> list[str]:
-    """Who stops to be looked at must not be started for ever; the simulator is only there when asked for."""
+    """Who stops to be looked at must not be started for ever; what not everybody needs is there when asked for."""
     wanted = {"topics": "on-failure", "producer": "on-failure:5", "processor": "on-failure:5"}
     faults = [
         f"{name}: restart is {service.get('restart')}"
@@ -110,7 +147,8 @@ def _restart_faults(services: Compose) -> list[str]:
         if service.get("restart") != wanted.get(name, "unless-stopped")
     ]
     profiles = {name: service["profiles"] for name, service in services.items() if "profiles" in service}
-    if profiles != {"simulator": ["simulator"]}:
+    optional = {name: [profile] for name, profile in FOREIGN.items() if profile}
+    if profiles != {"simulator": ["simulator"], **optional}:
         faults.append(f"profiles are {profiles}")
     return faults
 
@@ -166,13 +204,15 @@ def _address_faults(services: Compose) -> list[str]:
 
 
 def _port_faults(services: Compose) -> list[str]:
-    faults = []
     published = {name: services[name]["ports"] for name in services if services[name].get("ports")}
-    if set(published) != {"api", "kafka"}:
-        faults.append(f"published are the ports of {sorted(published)}")
-    api_port = services["api"]["environment"]["YOUSYNC_API_PORT"]
-    if not all(str(port).endswith(f":{api_port}") for port in published.get("api", [""])):
-        faults.append("the published port is not the one that the API listens on")
+    wanted = {name: [port] for name, port in PUBLISHED.items()}
+    return [] if published == wanted else [f"published are {published}"]
+
+
+def _health_faults(services: Compose) -> list[str]:
+    faults = [
+        f"{name}: has no health check" for name in FOREIGN if not services[name].get("healthcheck", {}).get("test")
+    ]
     for name in OURS:
         admin_port = services[name]["environment"]["YOUSYNC_ADMIN_PORT"]
         health = services[name]["healthcheck"]
@@ -183,12 +223,73 @@ def _port_faults(services: Compose) -> list[str]:
     return faults
 
 
+def _network_faults(compose: Compose) -> list[str]:
+    services = compose["services"]
+    faults = [
+        f"{name}: is in the networks {service.get('networks')}"
+        for name, service in services.items()
+        if set(service.get("networks", ())) != NETWORKS.get(name, {"inside"})
+    ]
+    if set(compose["networks"]) != {"edge", "inside"}:
+        faults.append(f"networks are {sorted(compose['networks'])}")
+    return faults
+
+
+def _edge_faults(services: Compose) -> list[str]:
+    """What nginx.conf relies on: who it passes requests to, where it is asked after its health, where it may write."""
+    faults = []
+    text = (ROOT / "deploy/nginx/nginx.conf").read_text()
+    nginx, api = services["nginx"], services["api"]
+    if nginx["volumes"] != ["./deploy/nginx/nginx.conf:/etc/nginx/nginx.conf:ro"]:
+        faults.append("nginx: does not read deploy/nginx/nginx.conf")
+    if f"server api:{api['environment']['YOUSYNC_API_PORT']} resolve " not in text:
+        faults.append("nginx: does not pass requests to the port that the API listens on")
+    if api.get("deploy", {}).get("replicas") != 2:
+        faults.append("api: does not have two replicas")
+    listens = re.findall(r"^ *listen (\S+?)[ ;]", text, re.MULTILINE)
+    if listens != [PUBLISHED["nginx"].rpartition(":")[2], "127.0.0.1:8081"]:
+        faults.append(f"nginx: listens on {listens}")
+    if "http://127.0.0.1:8081/healthz" not in nginx["healthcheck"]["test"]:
+        faults.append("nginx: its health check asks elsewhere")
+    places = re.findall(
+        r"^ *(?:pid|\w+_temp_path|proxy_cache_path|access_log|error_log) (\S+?)[ ;]", text, re.MULTILINE
+    )
+    faults += [
+        f"nginx: would write to {place}"
+        for place in places
+        if not place.startswith("/tmp/") and place not in {"/dev/stdout", "stderr", "off"}
+    ]
+    return faults
+
+
+def _scrape_faults(services: Compose) -> list[str]:
+    """Prometheus must find every service that shows figures for long enough to be asked."""
+    stated = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    scraped = {
+        (name, found["port"])
+        for job in stated["scrape_configs"]
+        for found in job["dns_sd_configs"]
+        for name in found["names"]
+    }
+    wanted = {(name, services[name]["environment"]["YOUSYNC_ADMIN_PORT"]) for name in OURS - {"topics", "simulator"}}
+    faults = [] if scraped == wanted else [f"Prometheus scrapes {sorted(scraped)}"]
+    if not any(
+        volume.startswith("./deploy/prometheus:/etc/prometheus:ro") for volume in services["prometheus"]["volumes"]
+    ):
+        faults.append("prometheus: does not read deploy/prometheus")
+    return faults
+
+
 def _start_faults(services: Compose) -> list[str]:
     wanted = {
         "topics": {"kafka": "service_healthy"},
         "producer": {"topics": "service_completed_successfully"},
         "processor": {"mongodb": "service_healthy", "topics": "service_completed_successfully"},
         "api": {"mongodb": "service_healthy", "topics": "service_completed_successfully"},
+        "nginx": {"api": "service_healthy"},
+        "kafka-ui": {"kafka": "service_healthy"},
+        "grafana": {"prometheus": "service_healthy"},
+        "prometheus": {},
         "simulator": {},
     }
     faults = []
@@ -209,7 +310,13 @@ def _volume_faults(compose: Compose, dockerfile: str) -> list[str]:
     }
     faults = [f"{name}: has no volume" for name in ("kafka", "mongodb", "processor", "simulator") if not used[name]]
     declared = set(compose["volumes"])
-    mounted = {volume for volumes in used.values() for volume, _ in volumes}
+    mounted = {place[0] for places in used.values() for place in places if not place[0].startswith("./")}
+    faults += [
+        f"{name}: {place[0]} can be written, or is not there"
+        for name, places in used.items()
+        for place in places
+        if place[0].startswith("./") and (place[2:] != ["ro"] or not (ROOT / place[0]).exists())
+    ]
     if mounted != declared:
         faults.append(f"volumes declared are {sorted(declared)}, used {sorted(mounted)}")
     home = re.search(r"YOUSYNC_HOME=(\S+)", dockerfile)
@@ -227,8 +334,14 @@ def _volume_faults(compose: Compose, dockerfile: str) -> list[str]:
 def _user_faults(services: Compose, dockerfile: str) -> list[str]:
     faults = [
         f"{name}: does not run as a plain user"
-        for name in ("kafka", "mongodb")
+        for name in FOREIGN
         if services[name].get("user") in {None, "root", "0", 0}
+    ]
+    # Kafka and MongoDB write beside their data.
+    faults += [
+        f"{name}: may do more than it needs"
+        for name in services.keys() - {"kafka", "mongodb"}
+        if not services[name].get("read_only") or services[name].get("cap_drop") != ["ALL"]
     ]
     users = re.findall(r"^USER (\S+)", dockerfile, re.MULTILINE)
     if not users or users[-1].split(":")[0] in {"root", "0"}:
@@ -240,9 +353,15 @@ def _user_faults(services: Compose, dockerfile: str) -> list[str]:
 def _image_faults(services: Compose) -> list[str]:
     kafka = next(jar.coordinate for jar in recorded_jars() if jar.coordinate.startswith("org.apache.kafka:kafka_"))
     images = {"kafka": f"apache/kafka:{kafka.rpartition(':')[2]}", "mongodb": "mongo:8"}
-    return [
+    faults = [
         f"{name}: is {services[name]['image']}" for name, image in images.items() if services[name]["image"] != image
     ]
+    faults += [
+        f"{name}: {services[name]['image']} names no version"
+        for name in FOREIGN
+        if not re.search(r":v?\d[\w.-]*$", services[name]["image"])
+    ]
+    return faults
 
 
 def _dockerfile_faults(dockerfile: str) -> list[str]:
@@ -254,11 +373,16 @@ def _dockerfile_faults(dockerfile: str) -> list[str]:
     copied = set(re.findall(r"^COPY (\w+) \1$", dockerfile, re.MULTILINE))
     if copied != packages:
         faults.append(f"the image has the packages {sorted(copied)}, the project {sorted(packages)}")
-    if not re.search(r"--require-hashes -r requirements/runtime\.txt", dockerfile):
+    if (
+        "--require-hashes -r requirements/${REQUIREMENTS}.txt" not in dockerfile
+        or "\nARG REQUIREMENTS=runtime\n" not in dockerfile
+    ):
         faults.append("requirements/runtime.txt is not installed with its hashes")
-    for version in re.findall(r"^FROM python:3\.(\d+)-slim", dockerfile, re.MULTILINE) or ["0"]:
-        if not 11 <= int(version) <= 13:
-            faults.append(f"the image's Python is 3.{version}")
+    base = re.search(r"^ARG PYTHON_IMAGE=python:3\.(\d+)-slim$", dockerfile, re.MULTILINE)
+    if base is None or not 11 <= int(base[1]) <= 13:
+        faults.append(f"the image's Python is {base and base[0]}")
+    if set(re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)) != {"${PYTHON_IMAGE}"}:
+        faults.append("a stage has another base")
     if 'ENTRYPOINT ["yousync"]' not in dockerfile or "yousync" not in project["project"]["scripts"]:
         faults.append("the entry point is not yousync")
     for variable in re.findall(r"\b(YOUSYNC_\w+|KAFKA_\w+|MONGODB_\w+)=", dockerfile):
@@ -304,14 +428,25 @@ def _without(*path: str) -> Change:
         (_at("services", "kafka", "environment", "KAFKA_LISTENERS", value="HOST://:9092"), "does not listen"),
         (_at("services", "api", "environment", "KAFKA_BOOTSTRAP_SERVERS", value="kafka:9"), "does not advertise"),
         (_at("services", "api", "environment", "MONGODB_URI", value="mongodb://db"), "MONGODB_URI"),
-        (_at("services", "processor", "ports", value=["9090:9090"]), "published are the ports"),
-        (_at("services", "api", "environment", "YOUSYNC_API_PORT", value=8081), "not the one that the API listens on"),
+        (_at("services", "processor", "ports", value=["9090:9090"]), "published are"),
+        (_at("services", "grafana", "ports", value=["3000:3000"]), "'grafana': ['3000:3000']"),
+        (_at("services", "api", "environment", "YOUSYNC_API_PORT", value=8081), "to the port that the API listens on"),
+        (_at("services", "api", "deploy", "replicas", value=1), "does not have two replicas"),
+        (_at("services", "nginx", "networks", value=["edge", "inside"]), "nginx: is in the networks"),
+        (_at("services", "nginx", "healthcheck", "test", value=["CMD", "true"]), "asks elsewhere"),
+        (_at("services", "nginx", "image", value="nginx:alpine"), "names no version"),
+        (_at("services", "nginx", "volumes", value=["./deploy/nginx/nginx.conf:/etc/nginx/nginx.conf"]), "be written"),
+        (_at("services", "prometheus", "healthcheck", value={}), "prometheus: has no health check"),
+        (_at("services", "processor", "environment", "YOUSYNC_ADMIN_PORT", value=9), "Prometheus scrapes"),
+        (_at("services", "grafana", "read_only", value=False), "grafana: may do more"),
+        (_at("services", "api", "depend_on", value=[]), "'depend_on' was unexpected"),
         (_at("services", "api", "environment", "YOUSYNC_ADMIN_PORT", value=9), "health check does not ask"),
         (_at("services", "producer", "depends_on", value={}), "producer: waits for"),
         (_at("services", "mongodb", "healthcheck", value={}), "mongodb has no health check"),
         (_at("services", "mongodb", "volumes", value=[]), "mongodb: has no volume"),
         (_at("services", "processor", "volumes", value=["processor-data:/data"]), "not at YOUSYNC_HOME"),
         (_at("volumes", "more", value=None), "volumes declared"),
+        (_at("networks", "more", value=None), "networks are"),
         (_at("services", "mongodb", "user", value="root"), "does not run as a plain user"),
         (_at("services", "kafka", "image", value="apache/kafka:4.2.0"), "kafka: is apache/kafka:4.2.0"),
         (_at("services", "worker", value={}), "services are"),
@@ -340,9 +475,10 @@ def test_a_changed_compose_file_is_noticed(change: Change, fault: str) -> None:
     [
         ("USER 10001:10001", "USER root", "runs as root"),
         ("COPY ops ops\n", "", "the image has the packages"),
-        ("requirements/runtime.txt requirements/", "requirements/other.txt requirements/", "no such file"),
+        ("requirements/tracing.txt requirements/", "requirements/other.txt requirements/", "no such file"),
         ("--require-hashes ", "", "with its hashes"),
-        ("FROM python:3.12-slim\n", "FROM python:3.10-slim\n", "Python is 3.10"),
+        ("PYTHON_IMAGE=python:3.12-slim\n", "PYTHON_IMAGE=python:3.10-slim\n", "python:3.10"),
+        ("FROM ${PYTHON_IMAGE}\n", "FROM python\n", "another base"),
         ('ENTRYPOINT ["yousync"]', 'ENTRYPOINT ["sh"]', "entry point"),
         ("YOUSYNC_API_HOST=", "YOUSYNC_HOST=", "YOUSYNC_HOST is no setting"),
         ("YOUSYNC_HOME=/var/lib/yousync", "YOUSYNC_HOME=/data", "not at YOUSYNC_HOME"),
