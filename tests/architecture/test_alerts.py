@@ -8,25 +8,16 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from ops.metrics import ApiMetrics, ProcessorMetrics, ProducerMetrics
+from ops.metrics import ApiMetrics, ProcessorMetrics
+from tests.shown_metrics import METRIC, promtool, shown_series
 
 ROOT = Path(__file__).parents[2]
-RULES = sorted((ROOT / "deploy/prometheus").glob("*-alerts.yml"))
+PROMETHEUS = ROOT / "deploy/prometheus"
+RULES = sorted(PROMETHEUS.glob("*-alerts.yml"))
+UNIT_TESTS = [PROMETHEUS / "tests" / rules.name.replace("-alerts", "") for rules in RULES]
 GUIDES = sorted((ROOT / "docs/operations").glob("*.md"))
-METRIC = re.compile(r"\byousync_\w+")
 LABEL = re.compile(r"\$labels\.(\w+)")
-SERIES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
-
-
-def shown_series() -> dict[str, set[str]]:
-    """Every series by name, with its labels."""
-    series = {}
-    for metrics in (ProducerMetrics, ProcessorMetrics, ApiMetrics):
-        for declared in vars(metrics(CollectorRegistry())).values():
-            [family] = declared.describe()
-            for suffix in SERIES[family.type]:
-                series[family.name + suffix] = set(declared._labelnames)
-    return series
+ASKED_ALERT = re.compile(r'ALERTS\{alertname="(\w+)",alertstate="firing"\}')
 
 
 def alerts(rules: Path) -> list[dict[str, Any]]:
@@ -61,8 +52,12 @@ def test_the_guide_of_a_service_explains_its_metrics_and_alerts(
     assert {one.describe()[0].name for one in declared} <= {
         name.removesuffix("_total") for name in METRIC.findall(guide)
     }
-    rules = ROOT / f"deploy/prometheus/{name}-alerts.yml"
-    assert {alert["alert"] for alert in alerts(rules)} <= set(re.findall(r"\bYouSync\w+", guide))
+
+
+def test_every_alert_is_in_a_guide() -> None:
+    explained = {name for guide in GUIDES for name in re.findall(r"(?:\*\*|\| `)(YouSync\w+)", guide.read_text())}
+
+    assert {alert["alert"] for rules in RULES for alert in alerts(rules)} <= explained
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
@@ -73,3 +68,34 @@ def test_guides_name_metrics_and_alerts_that_exist(guide: Path) -> None:
 
     assert set(METRIC.findall(text)) <= names
     assert set(re.findall(r"\*\*(YouSync\w+)\*\*", text)) <= known
+
+
+def test_what_prometheus_is_told_is_valid() -> None:
+    checked = promtool("check", "config", PROMETHEUS / "prometheus.yml")
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    for rules in RULES:
+        assert f"Checking {rules}" in checked.stdout
+
+
+@pytest.mark.parametrize("tests", UNIT_TESTS, ids=lambda tests: tests.stem)
+def test_alerts_fire_when_they_should(tests: Path) -> None:
+    tested = promtool("test", "rules", tests)
+
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+@pytest.mark.parametrize(
+    ("rules", "tests"), [*zip(RULES, UNIT_TESTS, strict=True)], ids=[rules.stem for rules in RULES]
+)
+def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not(rules: Path, tests: Path) -> None:
+    stated = yaml.safe_load(tests.read_text())
+    cases = [case for test in stated["tests"] for case in test["promql_expr_test"]]
+
+    def asked(*, firing: bool) -> set[str]:
+        return {
+            name for case in cases if bool(case["exp_samples"]) is firing for name in ASKED_ALERT.findall(case["expr"])
+        }
+
+    assert stated["rule_files"] == [f"../{rules.name}"]
+    assert asked(firing=True) == asked(firing=False) == {alert["alert"] for alert in alerts(rules)}
