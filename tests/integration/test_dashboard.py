@@ -1,8 +1,6 @@
 """The dashboard in a real Chromium, over the API's own process with the real Kafka and MongoDB behind it."""
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from typing import Final
 
@@ -11,6 +9,7 @@ from playwright.sync_api import Browser, Route, expect, sync_playwright
 
 from contract.video import Video
 from tests.integration.dashboard.page_objects import LIMIT, VideosPage, Window
+from tests.programs import required_program
 from tests.published_videos import CHANNELS, PublishedVideos, make_video, published_videos
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -39,10 +38,7 @@ PROBLEM: Final = {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium")
-    if program is None:
-        required = os.environ.get("YOUSYNC_REQUIRE_BROWSER") == "1"
-        (pytest.fail if required else pytest.skip)("no `chromium` on the PATH: the dashboard needs a real browser")
+    program = required_program("chromium", "chromium")
     expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=program, args=OPTIONS)
