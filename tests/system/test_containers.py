@@ -73,6 +73,8 @@ class Docker:
         if self._daemon is not None:
             self._daemon.terminate()
             self._daemon.wait(60)
+            # The daemon leaves this mounted, and the folder could not be removed.
+            call(["umount", str(self.folder / "exec/netns/default")], {}, check=False)
 
     def run(self, *command: str, check: bool = True, **settings: str) -> "subprocess.CompletedProcess[str]":
         return call(["docker", *command], {"DOCKER_HOST": self.host, **settings}, check=check)
