@@ -38,6 +38,7 @@ lint: $(VENV)/.dev ## ruff, mypy, import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@for example in examples/*/*.py; do $(BIN)/mypy $$example || exit 1; done
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/.bench ## the benchmarks, ours and a baseline side by side

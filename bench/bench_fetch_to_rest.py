@@ -26,6 +26,7 @@ from bench.figures import percentile, ratios, spread
 from bench.servers import bench_folder, create_topics, new_servers, running, service_settings
 from contract.times import format_seconds
 from contract.topics import RAW
+from ops.kafka_connection import KafkaConnection
 from producer.kafka_record import KafkaRecord
 from producer.kafka_writer import KafkaWriter
 from tests.raw_items import headers, search_item, video_id
@@ -112,7 +113,7 @@ async def watching(*watchers: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 async def write(bootstrap: str, moments: Moments, rate: float, seconds: float) -> None:
     """A record at each tick, sent at once; what comes while one is under way goes with the next."""
-    writer, queue = KafkaWriter(bootstrap), asyncio.Queue[KafkaRecord | None]()
+    writer, queue = KafkaWriter(KafkaConnection(bootstrap)), asyncio.Queue[KafkaRecord | None]()
     sending = asyncio.create_task(send(writer, queue))
     began = time.monotonic()
     for number in range(round(rate * seconds)):

@@ -27,6 +27,7 @@ from prometheus_client import CollectorRegistry
 from bench.figures import percentile
 from contract.events import VIDEO_DISCOVERED
 from contract.video import encode
+from ops.kafka_connection import KafkaConnection
 from ops.metrics import ApiMetrics
 from query_api.live import LIVE, ROUTES, LiveStreams, end_streams
 from query_api.live_feed import LiveFeed
@@ -105,7 +106,7 @@ async def _feed_and_serve(pipe: Connection) -> None:
     feed = LiveFeed()
     feed.start_at(dict.fromkeys(range(PARTITIONS), 0))
     app = web.Application()
-    app[LIVE] = LiveStreams(feed, KafkaHistory("127.0.0.1:1"), ApiMetrics(CollectorRegistry()))
+    app[LIVE] = LiveStreams(feed, KafkaHistory(KafkaConnection("127.0.0.1:1")), ApiMetrics(CollectorRegistry()))
     app.add_routes(ROUTES)
     app.on_shutdown.append(end_streams)
     runner = web.AppRunner(app, access_log=None)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from contract.topics import TopicSpec, topic_specs
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from yousync.local.kafka import KafkaServer, kafka_jars
 from yousync.local.mongod import MongodServer, find_mongod
@@ -61,7 +62,7 @@ def running(*servers: LocalServer) -> Iterator[None]:
 
 
 def create_topics(kafka: KafkaServer, *more: TopicSpec) -> None:
-    asyncio.run(create_missing_topics(kafka.address, [*topic_specs(PARTITIONS), *more], 1))
+    asyncio.run(create_missing_topics(KafkaConnection(kafka.address), [*topic_specs(PARTITIONS), *more], 1))
 
 
 def service_settings(kafka: KafkaServer, mongod: MongodServer, home: Path) -> dict[str, str]:

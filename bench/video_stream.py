@@ -14,6 +14,7 @@ import orjson
 from bench.servers import PARTITIONS
 from contract.times import format_seconds
 from contract.topics import RAW
+from ops.kafka_connection import KafkaConnection
 from producer.kafka_record import KafkaRecord
 from producer.kafka_writer import KafkaWriter
 from tests.raw_items import headers, partition_of, search_item, video_id
@@ -62,7 +63,7 @@ class VideoStream:
             self._fault = error
 
     async def _publish(self) -> None:
-        writer = KafkaWriter(self._bootstrap)
+        writer = KafkaWriter(KafkaConnection(self._bootstrap))
         while not self._stopping.is_set():
             number = next(NUMBERS)
             key = video_id(number).encode()

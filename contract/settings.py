@@ -6,10 +6,10 @@ descriptions here (a test compares them).
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import unquote
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ALL_VIDEOS: Final = "*"
@@ -34,6 +34,12 @@ _MONGODB_URI: Final = re.compile(
     rf"(?:/[^\s/?\\\"$]*)?(?:\?(?:{_URI_OPTION}(?:[&;]{_URI_OPTION})*)?)?"
 )
 """A connection string as drivers read it, so far as that can be said without one."""
+
+
+_UNAUTHORIZED: Final = 13
+_AUTHENTICATION_FAILED: Final = 18
+
+_SECRET: Final = frozenset({"youtube_api_key", "mongodb_uri", "kafka_sasl_password"})
 
 
 class SettingsError(Exception):
@@ -124,6 +130,42 @@ class Settings(BaseSettings):
         default="127.0.0.1:9092",
         pattern=r"^[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*$",
         description="Kafka brokers as `host:port`, separated by commas.",
+    )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = _env(
+        "KAFKA_SECURITY_PROTOCOL",
+        default="PLAINTEXT",
+        description="How the brokers are spoken to: `PLAINTEXT`, `SSL` (TLS), `SASL_SSL` (TLS, and a user), or "
+        "`SASL_PLAINTEXT`.",
+    )
+    kafka_sasl_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = _env(
+        "KAFKA_SASL_MECHANISM",
+        default="SCRAM-SHA-512",
+        description="How the user proves who it is: `SCRAM-SHA-512`, `SCRAM-SHA-256` or `PLAIN`.",
+    )
+    kafka_sasl_username: str | None = _env(
+        "KAFKA_SASL_USERNAME",
+        default=None,
+        description="The user at the brokers; needed with SASL.",
+    )
+    kafka_sasl_password: SecretStr | None = _env(
+        "KAFKA_SASL_PASSWORD",
+        default=None,
+        description="The user's password; needed with SASL.",
+    )
+    kafka_ssl_cafile: Path | None = _env(
+        "KAFKA_SSL_CAFILE",
+        default=None,
+        description="File of the authorities (PEM) that vouch for the brokers; otherwise those of this machine.",
+    )
+    kafka_ssl_certfile: Path | None = _env(
+        "KAFKA_SSL_CERTFILE",
+        default=None,
+        description="File of the certificate (PEM) that we show to the brokers, if they ask for one.",
+    )
+    kafka_ssl_keyfile: Path | None = _env(
+        "KAFKA_SSL_KEYFILE",
+        default=None,
+        description="File of that certificate's private key (PEM, without a passphrase).",
     )
     topic_partitions: int = _env(
         "YOUSYNC_TOPIC_PARTITIONS",
@@ -358,6 +400,52 @@ class Settings(BaseSettings):
             )
         return uri
 
+    @model_validator(mode="after")
+    def _check_kafka_security(self) -> Self:
+        faults = _kafka_security_faults(self)
+        if faults:
+            raise ValueError("\n".join(faults))
+        return self
+
+
+def _kafka_security_faults(settings: Settings) -> list[str]:
+    """What contradicts among the settings of the brokers' security; each fault names its setting and the remedy.
+
+    An explicit PLAINTEXT is taken at its word, whatever else is set: `yousync up` runs brokers of its own beside a
+    `.env` made for others.
+    """
+    protocol = settings.kafka_security_protocol
+    if protocol == "PLAINTEXT" and "kafka_security_protocol" in settings.model_fields_set:
+        return []
+    has_user, has_tls = protocol.startswith("SASL"), protocol.endswith("SSL")
+    of_a_user = {"kafka_sasl_username", "kafka_sasl_password"}
+    of_tls = {"kafka_ssl_cafile", "kafka_ssl_certfile", "kafka_ssl_keyfile"}
+    given = {field for field in (of_a_user | of_tls) if getattr(settings, field) is not None}
+    useless = given & (set() if has_user else of_a_user) | given & (set() if has_tls else of_tls)
+    faults = [
+        f"{environment_name(field)}: has no use with KAFKA_SECURITY_PROTOCOL {protocol}: set that to "
+        f"{'SASL_SSL' if field in of_a_user or has_user else 'SSL or SASL_SSL'}, or leave this out"
+        for field in sorted(useless)
+    ]
+    if has_user:
+        faults += [
+            f"{environment_name(field)}: is needed with KAFKA_SECURITY_PROTOCOL {protocol}"
+            for field in sorted(of_a_user - given)
+        ]
+    if has_tls and ("kafka_ssl_certfile" in given) != ("kafka_ssl_keyfile" in given):
+        there, missing = ("CERTFILE", "KEYFILE") if "kafka_ssl_certfile" in given else ("KEYFILE", "CERTFILE")
+        faults.append(f"KAFKA_SSL_{missing}: is needed with KAFKA_SSL_{there}: a certificate and its key go together")
+    return faults
+
+
+def mongodb_refusal(code: int | None, database: str) -> str | None:
+    """What to mend when MongoDB answers with this error code; None when it is no refusal."""
+    if code == _AUTHENTICATION_FAILED:
+        return "MONGODB_URI: MongoDB refuses this user or its password (is authSource its database?)"
+    if code == _UNAUTHORIZED:
+        return f"MONGODB_URI: MongoDB lets this user not do that in the database {database}: deploy/mongodb/users.json"
+    return None
+
 
 def normal_query(text: str) -> str:
     """A query in the form in which it is followed: without space around it, and with one space between words.
@@ -439,8 +527,10 @@ def shown_value(settings: Settings, field: str) -> str:
 
 
 def secret_values(settings: Settings) -> tuple[str, ...]:
-    """What must never be logged: the keys, and the password in the connection string, in both spellings."""
+    """What must never be logged: the keys, and the passwords, that in the connection string in both spellings."""
     secrets = list(youtube_keys(settings))
+    if settings.kafka_sasl_password:
+        secrets.append(settings.kafka_sasl_password.get_secret_value())
     uri = _MONGODB_URI.fullmatch(settings.mongodb_uri.get_secret_value())
     if uri and uri["password"]:
         secrets += [uri["password"], unquote(uri["password"])]
@@ -448,12 +538,14 @@ def secret_values(settings: Settings) -> tuple[str, ...]:
 
 
 def _fault(error: Any) -> str:
-    """One line for one fault, without the offending value where it may be secret."""
+    """A line for a fault, without the offending value where it may be secret; what is at odds brings its own lines."""
+    if not error["loc"]:
+        return str(error["msg"]).removeprefix("Value error, ")
     name = str(error["loc"][0])
     field = name if name in Settings.model_fields else _field_of(name)
     variable = environment_name(field)
     message = str(error["msg"]).removeprefix("Value error, ")
-    given = "" if field in {"youtube_api_key", "mongodb_uri"} else f" (it is {error['input']!r})"
+    given = "" if field in _SECRET else f" (it is {error['input']!r})"
     return f"{variable}: {message}{given}"
 
 

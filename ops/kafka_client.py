@@ -1,4 +1,4 @@
-"""What every client of aiokafka needs for its brokers to be able to go away and come back."""
+"""What every client of aiokafka needs for its brokers to be able to go away, to come back and to refuse it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,6 +6,10 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError
+
+from ops.kafka_connection import KafkaConnection, find_refusal
 
 RETRY_BACKOFF_MS: Final = 500
 """How long a client waits before it asks brokers again that did not answer."""
@@ -25,19 +29,44 @@ async def stop_client(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
 
 
 @asynccontextmanager
-async def running_consumer(bootstrap: str, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+async def running_consumer(connection: KafkaConnection, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer that commits nothing by itself, to ask and to read with; `options` are aiokafka's.
 
     Raises:
         KafkaError: the brokers cannot be reached.
     """
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, **options)
+    consumer = AIOKafkaConsumer(**connection.options(), enable_auto_commit=False, **options)
     try:
-        await consumer.start()
+        await _started(consumer, connection)
         pace_metadata_requests(consumer._client)  # noqa: SLF001  # no public way: ADR 3
         yield consumer
     finally:
         await stop_client(consumer)
+
+
+@asynccontextmanager
+async def running_admin(connection: KafkaConnection, **options: Any) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client that asks about the cluster and changes it; `options` are aiokafka's.
+
+    Raises:
+        KafkaError: the brokers cannot be reached.
+    """
+    admin = AIOKafkaAdminClient(**connection.options(), **options)
+    try:
+        await _started(admin, connection)
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def _started(client: Any, connection: KafkaConnection) -> None:
+    try:
+        await client.start()
+    except KafkaConnectionError as error:
+        refused = await find_refusal(connection)
+        if refused is not None:
+            raise refused from error
+        raise
 
 
 def pace_metadata_requests(client: Any) -> None:

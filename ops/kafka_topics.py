@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -12,13 +11,18 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from contract.topics import TopicSpec
+from ops.kafka_client import running_admin
+from ops.kafka_connection import KafkaConnection, KafkaRefusal, find_refusal
 from ops.logging import get_logger
 
 _RETRY_SECONDS: Final = 0.25
 _REMIND_SECONDS: Final = 10.0
 _CONNECT_SECONDS: Final = 2.0
+_REFUSED_SECONDS: Final = 5.0
+"""Between two tries of a password that was refused."""
+
+_AWAY: Final = "it does not answer"
 _ANSWER_MS: Final = 5000
-_REQUEST_MS: Final = 40_000
 
 _log = get_logger(__name__)
 
@@ -34,38 +38,70 @@ class FoundTopic(msgspec.Struct, frozen=True):
     config: Mapping[str, str]
 
 
-async def wait_for_kafka(bootstrap: str) -> None:
-    """Return when the brokers answer metadata; waits for ever, with a line at first and every 10 s."""
+async def wait_for_kafka(connection: KafkaConnection) -> None:
+    """Return when the brokers answer metadata; waits for ever, with a line at first and every 10 s.
+
+    For whoever has been served before: brokers that refuse us now are waited for, too.
+    """
+    await _wait(connection, kafka_fault)
+
+
+async def enter_kafka(connection: KafkaConnection) -> None:
+    """As `wait_for_kafka`, at a start.
+
+    Raises:
+        KafkaRefusal: the brokers answer and refuse us, which waiting does not mend.
+    """
+    await _wait(connection, _fault)
+
+
+async def _wait(connection: KafkaConnection, find_fault: Callable[[KafkaConnection], Awaitable[str | None]]) -> None:
     reminded_at: float | None = None
-    while not await kafka_answers(bootstrap):
+    while (fault := await find_fault(connection)) is not None:
         now = time.monotonic()
         if reminded_at is None or now - reminded_at >= _REMIND_SECONDS:
             reminded_at = now
-            _log.warning("waiting for Kafka: it does not answer", setting="KAFKA_BOOTSTRAP_SERVERS", address=bootstrap)
-        await asyncio.sleep(_RETRY_SECONDS)
+            _log.warning(
+                f"waiting for Kafka: {fault}",
+                setting="KAFKA_BOOTSTRAP_SERVERS",
+                address=connection.bootstrap_servers,
+                security=connection.security_protocol,
+            )
+        await asyncio.sleep(_RETRY_SECONDS if fault == _AWAY else _REFUSED_SECONDS)
     if reminded_at is not None:
-        _log.info("Kafka answers", address=bootstrap)
+        _log.info("Kafka answers", address=connection.bootstrap_servers)
 
 
-async def kafka_answers(bootstrap: str) -> bool:
-    """Whether the brokers answer metadata now; takes a few seconds at most."""
-    # The plain connection first: aiokafka logs an error for each address that refuses.
-    if not await _accepts_connection(bootstrap):
-        return False
+async def kafka_fault(connection: KafkaConnection) -> str | None:
+    """Why the brokers cannot be used, None when they answer metadata now; takes a few seconds at most."""
     try:
-        async with _admin(bootstrap, request_timeout_ms=_ANSWER_MS) as admin:
-            return bool((await admin.describe_cluster())["brokers"])
+        return await _fault(connection)
+    except KafkaRefusal as refused:
+        return str(refused)
+
+
+async def _fault(connection: KafkaConnection) -> str | None:
+    # The plain connection first: aiokafka logs an error for each address that does not let it in.
+    if not await _accepts_connection(connection):
+        return _AWAY
+    if connection.security_protocol != "PLAINTEXT" and (refused := await find_refusal(connection)) is not None:
+        raise refused
+    try:
+        async with running_admin(connection, request_timeout_ms=_ANSWER_MS) as admin:
+            return None if (await admin.describe_cluster())["brokers"] else _AWAY
+    except KafkaRefusal:
+        raise
     except (KafkaError, OSError, TimeoutError):
-        return False
+        return _AWAY
 
 
-async def create_missing_topics(bootstrap: str, specs: Sequence[TopicSpec], replication: int) -> list[str]:
+async def create_missing_topics(connection: KafkaConnection, specs: Sequence[TopicSpec], replication: int) -> list[str]:
     """Create the topics that are not there, and return their names once the brokers show them.
 
     Raises:
         TopicsError: the brokers refuse one.
     """
-    async with _admin(bootstrap) as admin:
+    async with running_admin(connection) as admin:
         existing = await admin.list_topics()
         missing = [spec for spec in specs if spec.name not in existing]
         if not missing:
@@ -80,9 +116,9 @@ async def create_missing_topics(bootstrap: str, specs: Sequence[TopicSpec], repl
     return [spec.name for spec in missing]
 
 
-async def topic_faults(bootstrap: str, specs: Sequence[TopicSpec]) -> list[str]:
+async def topic_faults(connection: KafkaConnection, specs: Sequence[TopicSpec]) -> list[str]:
     """One sentence for each topic that is missing or has another partition count, and each drifted setting."""
-    found = await _find_topics(bootstrap, specs)
+    found = await _find_topics(connection, specs)
     return [
         fault
         for spec in specs
@@ -90,18 +126,22 @@ async def topic_faults(bootstrap: str, specs: Sequence[TopicSpec]) -> list[str]:
     ]
 
 
-async def require_topics(bootstrap: str, specs: Sequence[TopicSpec]) -> None:
+async def require_topics(connection: KafkaConnection, specs: Sequence[TopicSpec]) -> None:
     """Return when every topic exists with its partition count; drifted settings are not looked at.
 
     Raises:
         TopicsError: one is missing or has another partition count.
     """
-    found = await _find_topics(bootstrap, specs)
+    async with running_admin(connection) as admin:
+        sizes = await _sizes(admin, specs)
+    found = {name: FoundTopic(size, {}) for name, size in sizes.items()}
     faults = [fault for spec in specs for fault in size_faults(spec, found.get(spec.name))]
     if faults:
+        # Brokers that may not show a topic say that there is none.
+        rights = f", or grant DESCRIBE of them to {connection.username}" if connection.username else ""
         raise TopicsError(
-            f"The topics at {bootstrap} (KAFKA_BOOTSTRAP_SERVERS) cannot be used: {'; '.join(faults)}. "
-            "Create the missing ones with `yousync topics`; "
+            f"The topics at {connection.bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS) cannot be used: "
+            f"{'; '.join(faults)}. Create the missing ones with `yousync topics`{rights}; "
             "a partition count must equal YOUSYNC_TOPIC_PARTITIONS (the dead letters and the state have one)."
         )
 
@@ -126,18 +166,8 @@ def drift_faults(spec: TopicSpec, found: FoundTopic | None) -> list[str]:
     ]
 
 
-@asynccontextmanager
-async def _admin(bootstrap: str, request_timeout_ms: int = _REQUEST_MS) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=request_timeout_ms)
-    try:
-        await admin.start()
-        yield admin
-    finally:
-        await admin.close()
-
-
-async def _accepts_connection(bootstrap: str) -> bool:
-    for address in bootstrap.split(","):
+async def _accepts_connection(connection: KafkaConnection) -> bool:
+    for address in connection.bootstrap_servers.split(","):
         host, _, port = address.rpartition(":")
         try:
             _, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), _CONNECT_SECONDS)
@@ -163,17 +193,20 @@ async def _wait_until_listed(admin: AIOKafkaAdminClient, names: Sequence[str]) -
     raise TopicsError("Kafka created the topics but does not show them after 10 s: try `yousync topics` again")
 
 
-async def _find_topics(bootstrap: str, specs: Sequence[TopicSpec]) -> dict[str, FoundTopic]:
-    async with _admin(bootstrap) as admin:
-        # All topics are asked for: naming a missing one could create it on brokers that allow that.
-        wanted = {spec.name for spec in specs}
-        partitions = {
-            topic["topic"]: len(topic["partitions"])
-            for topic in await admin.describe_topics()
-            if topic["topic"] in wanted
-        }
-        configs = await _configs(admin, sorted(partitions)) if partitions else {}
-    return {name: FoundTopic(count, configs.get(name, {})) for name, count in partitions.items()}
+async def _find_topics(connection: KafkaConnection, specs: Sequence[TopicSpec]) -> dict[str, FoundTopic]:
+    async with running_admin(connection) as admin:
+        sizes = await _sizes(admin, specs)
+        configs = await _configs(admin, sorted(sizes)) if sizes else {}
+    return {name: FoundTopic(size, configs.get(name, {})) for name, size in sizes.items()}
+
+
+async def _sizes(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> dict[str, int]:
+    """Partitions of the topics that are there, and that we may see."""
+    # All topics are asked for: naming a missing one could create it on brokers that allow that.
+    wanted = {spec.name for spec in specs}
+    return {
+        topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics() if topic["topic"] in wanted
+    }
 
 
 async def _configs(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -31,6 +31,7 @@ from contract.settings import Settings
 from contract.times import pacific_date
 from contract.topics import DEAD_LETTER, PRODUCER_STATE, PROJECTOR_GROUP, RAW
 from ops.kafka_client import running_consumer
+from ops.kafka_connection import kafka_connection
 
 _ANSWER_SECONDS: Final = 5.0
 _ANSWER_MS: Final = 5000
@@ -145,11 +146,11 @@ class PipelineObserver:
         """
         if self._connections is not None:
             return
-        bootstrap = self._settings.kafka_bootstrap_servers
+        kafka = kafka_connection(self._settings)
         async with AsyncExitStack() as stack:
-            consumer = running_consumer(bootstrap, auto_offset_reset="earliest", request_timeout_ms=_ANSWER_MS)
+            consumer = running_consumer(kafka, auto_offset_reset="earliest", request_timeout_ms=_ANSWER_MS)
             self._consumer = await stack.enter_async_context(consumer)
-            self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=_ANSWER_MS)
+            self._admin = AIOKafkaAdminClient(**kafka.options(), request_timeout_ms=_ANSWER_MS)
             stack.push_async_callback(self._admin.close)
             await self._admin.start()
             self._connections = stack.pop_all()

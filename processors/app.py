@@ -1,6 +1,6 @@
 """The Faust application: its settings and the table. Creating it connects to nothing."""
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import faust
 from mode.supervisors import CrashingSupervisor
@@ -8,6 +8,7 @@ from mode.supervisors import CrashingSupervisor
 from contract.read_model import PROJECTION_VERSION
 from contract.settings import Settings
 from contract.topics import KNOWN_VIDEOS_TABLE, PROJECTOR_GROUP, changelog_config, projector_client_id
+from ops.kafka_connection import KafkaConnection, kafka_connection
 from ops.logging import get_logger
 from ops.record_reader import tolerate_header_names
 from processors import table_store
@@ -26,10 +27,11 @@ def create_app(settings: Settings) -> faust.App:
     """The worker of this process; the state of its table goes under `<home>/processor`."""
     table_store.register()
     tolerate_header_names()
-    brokers = ";".join(f"kafka://{server}" for server in settings.kafka_bootstrap_servers.split(","))
+    kafka = kafka_connection(settings)
     app = faust.App(
         PROJECTOR_GROUP,
-        broker=brokers,
+        broker=";".join(f"kafka://{server}" for server in kafka.bootstrap_servers.split(",")),
+        broker_credentials=_credentials(kafka),
         broker_client_id=projector_client_id(PROJECTION_VERSION),
         store="rocksdb://",  # of the app: a store named by the table is silently ignored (kafka-faust, 2.6)
         datadir=str(settings.home / "processor"),
@@ -53,7 +55,18 @@ def create_app(settings: Settings) -> faust.App:
     )
     transport = ChunkedTransport if _chunked(settings) else SteadyTransport
     app.transport = transport(app.conf.broker_consumer, app)
+    cast("Any", app).kafka = kafka  # the table's store asks, too
     return app
+
+
+def _credentials(kafka: KafkaConnection) -> faust.SASLCredentials | faust.SSLCredentials | None:
+    """The connection's security in Faust's words; it hands them to aiokafka as they are."""
+    context = kafka.ssl_context()
+    if kafka.security_protocol.startswith("SASL"):
+        return faust.SASLCredentials(
+            mechanism=kafka.sasl_mechanism, username=kafka.username, password=kafka.password, ssl_context=context
+        )
+    return None if context is None else faust.SSLCredentials(context)
 
 
 def _chunked(settings: Settings) -> bool:

@@ -18,6 +18,7 @@ from contract.topics import DEAD_LETTER, MIB, VIDEOS
 from contract.version import VERSION
 from ops.clock import now_ms
 from ops.kafka_client import pace_metadata_requests
+from ops.kafka_connection import KafkaConnection, KafkaRefusal, refusal
 from processors.decode import Record, Refusal
 from processors.waiting import Unavailable
 
@@ -41,38 +42,50 @@ class Message(NamedTuple):
 class KafkaOutput:
     """Sends messages and waits for all of their acknowledgements."""
 
-    def __init__(self, producer: AIOKafkaProducer) -> None:
+    def __init__(self, producer: AIOKafkaProducer, connection: KafkaConnection) -> None:
         self._producer = producer
+        self._connection = connection
+        self._written: set[str] = set()
 
     async def send(self, messages: Sequence[Message]) -> list[RecordMetadata]:
         """Where each message came to stand.
 
         Raises:
             Unavailable: Kafka did not acknowledge all of them in time; some may have arrived.
-            KafkaError: a fault that waiting does not mend.
+            KafkaRefusal: it has never let us write to one of the topics.
+            KafkaError: another fault that waiting does not mend.
         """
+        topics = {message.topic for message in messages}
         try:
-            if all(message.partition is not None for message in messages):
-                return await self._send_batches(messages)
-            pending = [
-                await self._producer.send(
-                    message.topic,
-                    message.value,
-                    key=message.key,
-                    partition=message.partition,
-                    headers=list(message.headers),
-                )
-                for message in messages
-            ]
-            # An idempotent producer never gives up by itself; what it holds may still arrive.
-            async with asyncio.timeout(_SEND_SECONDS):
-                return list(await asyncio.gather(*pending))
+            sent = await self._send(messages)
         except TimeoutError as error:
             raise Unavailable(_PART, f"no acknowledgement within {_SEND_SECONDS:g} s") from error
         except KafkaError as error:
-            if error.retriable or isinstance(error, KafkaTimeoutError):
-                raise Unavailable(_PART, repr(error)) from error
+            refused = refusal(error, self._connection)
+            if refused is not None and not topics <= self._written:
+                raise KafkaRefusal(refused) from error
+            if refused is not None or error.retriable or isinstance(error, KafkaTimeoutError):
+                raise Unavailable(_PART, refused or repr(error)) from error
             raise
+        self._written |= topics
+        return sent
+
+    async def _send(self, messages: Sequence[Message]) -> list[RecordMetadata]:
+        if all(message.partition is not None for message in messages):
+            return await self._send_batches(messages)
+        pending = [
+            await self._producer.send(
+                message.topic,
+                message.value,
+                key=message.key,
+                partition=message.partition,
+                headers=list(message.headers),
+            )
+            for message in messages
+        ]
+        # An idempotent producer never gives up by itself; what it holds may still arrive.
+        async with asyncio.timeout(_SEND_SECONDS):
+            return list(await asyncio.gather(*pending))
 
     async def _send_batches(self, messages: Sequence[Message]) -> list[RecordMetadata]:
         """As `send`, for messages that name their partitions: they go in batches made here, not one by one."""
@@ -147,14 +160,14 @@ def _dead_letter(record: Record, refusal: Refusal, failed_at_ms: int) -> Message
 
 
 @asynccontextmanager
-async def kafka_output(bootstrap: str) -> AsyncIterator[KafkaOutput]:
+async def kafka_output(connection: KafkaConnection) -> AsyncIterator[KafkaOutput]:
     """An idempotent producer with acks=all; flushed and closed at the end of the block.
 
     Raises:
         KafkaError: the brokers cannot be reached.
     """
     producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap,
+        **connection.options(),
         client_id="yousync-processor",
         enable_idempotence=True,
         acks="all",
@@ -166,6 +179,6 @@ async def kafka_output(bootstrap: str) -> AsyncIterator[KafkaOutput]:
     await producer.start()
     pace_metadata_requests(producer.client)
     try:
-        yield KafkaOutput(producer)
+        yield KafkaOutput(producer, connection)
     finally:
         await producer.stop()

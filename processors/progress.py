@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from contract.topics import CHANGELOG, PROJECTOR_GROUP, RAW
 from ops.kafka_client import running_consumer
+from ops.kafka_connection import KafkaConnection
 from processors.watchdog import Place
 
 _ANSWER_SECONDS: Final = 5.0
@@ -41,14 +42,14 @@ class GroupProgress:
 
 
 @asynccontextmanager
-async def group_progress(bootstrap: str) -> AsyncIterator[GroupProgress]:
+async def group_progress(connection: KafkaConnection) -> AsyncIterator[GroupProgress]:
     """A client of the group's coordinator that is no member of the group.
 
     Raises:
         KafkaError: the brokers cannot be reached.
     """
     client_id = "yousync-processor-progress"
-    async with running_consumer(bootstrap, client_id=client_id, group_id=PROJECTOR_GROUP) as consumer:
+    async with running_consumer(connection, client_id=client_id, group_id=PROJECTOR_GROUP) as consumer:
         yield GroupProgress(consumer)
 
 

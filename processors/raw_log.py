@@ -8,6 +8,7 @@ from aiokafka.errors import KafkaError
 
 from contract.topics import RAW
 from ops.kafka_client import running_consumer
+from ops.kafka_connection import KafkaConnection
 from ops.record_reader import tolerate_header_names
 from processors.decode import Record
 from processors.waiting import Unavailable
@@ -20,8 +21,8 @@ _CHUNK: Final = 1_000
 class KafkaRawLog:
     """`processors.seam.RawLog` on Kafka; a client of its own for each reading."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, connection: KafkaConnection) -> None:
+        self._connection = connection
 
     async def read(self, partition: int, start: int, end: int) -> AsyncGenerator[Sequence[Record]]:
         """The records from `start` up to, not including, `end`, in chunks; what retention ate is passed over.
@@ -32,7 +33,7 @@ class KafkaRawLog:
         tolerate_header_names()
         place = TopicPartition(RAW, partition)
         try:
-            async with running_consumer(self._bootstrap, auto_offset_reset="earliest") as consumer:
+            async with running_consumer(self._connection, auto_offset_reset="earliest") as consumer:
                 consumer.assign([place])
                 begin, log_end = await _bounds(consumer, place)
                 end = min(end, log_end)

@@ -10,12 +10,19 @@ from bson.codec_options import CodecOptions
 from bson.errors import BSONError
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import ReplaceOne
-from pymongo.errors import BulkWriteError, CollectionInvalid, DocumentTooLarge, DuplicateKeyError, PyMongoError
+from pymongo.errors import (
+    BulkWriteError,
+    CollectionInvalid,
+    DocumentTooLarge,
+    DuplicateKeyError,
+    OperationFailure,
+    PyMongoError,
+)
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from contract import read_model
-from contract.settings import SettingsError
+from contract.settings import SettingsError, mongodb_refusal
 from processors.document import Document, from_stored, to_stored
 from processors.projection import WriteResult
 from processors.waiting import Unavailable
@@ -138,6 +145,21 @@ class MongoReadModel(MongoDocuments):
             write_concern=WriteConcern("majority", j=True),
             read_concern=ReadConcern("majority"),
         )
+
+    async def require_rights(self) -> None:
+        """Return when MongoDB lets us in and write, or is away.
+
+        Raises:
+            SettingsError: it answers, and refuses us.
+        """
+        try:
+            await self._state.update_one({"_id": read_model.READ_MODEL_ID}, {"$unset": {"never_set": ""}})
+        except OperationFailure as error:
+            refused = mongodb_refusal(error.code, self._database.name)
+            if refused is not None:
+                raise SettingsError(refused) from error
+        except PyMongoError:
+            return
 
     async def prepare(self) -> None:
         """Create collection, indexes and the generation document where they are missing.

@@ -25,12 +25,14 @@ from contract.topics import PROJECTOR_GROUP, RAW, topic_specs
 from ops.admin_server import admin_server
 from ops.garbage import collect_seldom
 from ops.health import Health
+from ops.kafka_connection import kafka_connection, refusal
 from ops.kafka_lease import HeartbeatWatch
-from ops.kafka_topics import require_topics, wait_for_kafka
+from ops.kafka_topics import enter_kafka, require_topics
 from ops.logging import get_logger
 from ops.metrics import ProcessorMetrics, process_registry
 from ops.partitioner import partitioner
 from ops.stop_signal import stop_signal
+from ops.tracing import traces
 from processors.agents import by_partition, register_agent
 from processors.app import create_app, known_videos_table
 from processors.dead_letter_limit import DeadLetterLimit
@@ -67,7 +69,8 @@ def run(settings: Settings) -> None:
     Raises:
         ops.kafka_topics.TopicsError: topics are missing or have the wrong number of partitions.
     """
-    uvloop.run(_Service(settings).run())
+    with traces("processor"):
+        uvloop.run(_Service(settings).run())
 
 
 class _Service:
@@ -84,6 +87,7 @@ class _Service:
         self._positions: dict[int, int] = {}
         self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._ready = False
+        self._has_joined = False
 
     async def run(self) -> None:
         stopping = stop_signal()
@@ -124,19 +128,21 @@ class _Service:
     async def _work(self, stack: AsyncExitStack) -> None:
         """Everything from the first connection to the end of the worker; returns only by an exception."""
         settings = self._settings
-        await wait_for_kafka(settings.kafka_bootstrap_servers)
-        await require_topics(settings.kafka_bootstrap_servers, topic_specs(settings.topic_partitions))
+        kafka = kafka_connection(settings)
+        await enter_kafka(kafka)
+        await require_topics(kafka, topic_specs(settings.topic_partitions))
         client = await stack.enter_async_context(mongo_client(settings.mongodb_uri.get_secret_value()))
         read_model = MongoReadModel(client, settings.mongodb_database)
+        await read_model.require_rights()
         await _prepared(read_model)
-        output = await stack.enter_async_context(kafka_output(settings.kafka_bootstrap_servers))
+        output = await stack.enter_async_context(kafka_output(kafka))
         table = known_videos_table(self._app, settings.topic_partitions)
         self._projection = Projection(
             read_model=read_model,
             events=KafkaVideoEvents(output),
             dead_letters=KafkaDeadLetters(output),
             known_videos=FaustKnownVideos(table, output),
-            raw_log=KafkaRawLog(settings.kafka_bootstrap_servers),
+            raw_log=KafkaRawLog(kafka),
             limit=self._limit,
             metrics=self._metrics,
             partition_of=partitioner(settings.topic_partitions),
@@ -145,7 +151,7 @@ class _Service:
         (settings.home / "processor").mkdir(parents=True, exist_ok=True)
         register_agent(self._app, self._project, self._acknowledged)
         self._app.on_partitions_assigned.connect(self._on_assigned)
-        progress = await stack.enter_async_context(group_progress(settings.kafka_bootstrap_servers))
+        progress = await stack.enter_async_context(group_progress(kafka))
         _run_beside(stack, self._keep_looking(progress, table))
         await self._app.start()
         self._ready = True
@@ -157,6 +163,7 @@ class _Service:
 
     async def _on_assigned(self, _app: faust.App, assigned: set[TP], **_signal: object) -> None:
         self._watch.watch(self._app.consumer._thread._consumer._coordinator)  # noqa: SLF001  # no public way: ADR 3
+        self._has_joined = True
         self._metrics.forget_partitions()
         self._positions = {}  # a new one: a batch that began before keeps the old one
         self._projection.seam.reopen()
@@ -175,6 +182,10 @@ class _Service:
         stalled_at: float | None = None
         while True:
             await asyncio.sleep(LOOK_SECONDS)
+            refused = None if self._has_joined else self._refusal_to_join()
+            if refused is not None:
+                log.error("stopping", reason=refused)
+                _leave(NOT_TO_BE_RESTARTED)
             with suppress(KafkaError, TimeoutError):  # Kafka is away: the last figures stand
                 await self._look(progress, table)
             now = time.monotonic()
@@ -188,6 +199,19 @@ class _Service:
             elif now - stalled_at >= STALL_SECONDS:
                 log.error("stopping", reason=fault)
                 _leave(FAILED)
+
+    def _refusal_to_join(self) -> str | None:
+        """Why the brokers do not let this worker into its group: Faust would wait for ever, and say nothing."""
+        thread = getattr(vars(self._app).get("_consumer"), "_thread", None)
+        coordinator = getattr(getattr(thread, "_consumer", None), "_coordinator", None)
+        if coordinator is None:
+            return None  # Faust has not come to it yet
+        # Only looked at: it belongs to the loop of Faust's thread.
+        ended = coordinator._coordination_task  # noqa: SLF001  # no public way: ADR 3
+        error = coordinator._pending_exception  # noqa: SLF001  # as above
+        if error is None and ended.done() and not ended.cancelled():
+            error = ended.exception()
+        return None if error is None else refusal(error, kafka_connection(self._settings))
 
     async def _look(self, progress: GroupProgress, table: Any) -> None:
         owned = self._owned

@@ -22,6 +22,7 @@ from faust.stores import STORES, rocksdb
 from faust.types import TP
 
 from ops.kafka_client import running_consumer
+from ops.kafka_connection import KafkaConnection
 from ops.logging import get_logger
 
 log = get_logger(__name__)
@@ -134,19 +135,18 @@ class TableStore(rocksdb.Store):
 
     async def _changelogs(self, places: Collection[TP]) -> dict[TP, _Changelog]:
         """Waits for Kafka, as all else does."""
-        bootstrap = ",".join(f"{url.host}:{url.port}" for url in self.app.conf.broker)
         while places:
             try:
                 async with asyncio.timeout(_ANSWER_SECONDS):
-                    return await _read_changelogs(bootstrap, places)
+                    return await _read_changelogs(cast("Any", self.app).kafka, places)
             except (KafkaError, OSError, TimeoutError) as error:
                 log.warning("waiting", part="Kafka", reason=f"the changelog cannot be read: {error!r}")
                 await asyncio.sleep(_RETRY_SECONDS)
         return {}
 
 
-async def _read_changelogs(bootstrap: str, places: Collection[TP]) -> dict[TP, _Changelog]:
-    async with running_consumer(bootstrap, auto_offset_reset="earliest") as consumer:
+async def _read_changelogs(connection: KafkaConnection, places: Collection[TP]) -> dict[TP, _Changelog]:
+    async with running_consumer(connection, auto_offset_reset="earliest") as consumer:
         wanted = {tp: TopicPartition(tp.topic, tp.partition) for tp in places}
         consumer.assign(list(wanted.values()))
         begins = await consumer.beginning_offsets(list(wanted.values()))

@@ -3,6 +3,9 @@
 The client retries by itself while the brokers are away. When it gives a record up all the same (its sequence numbers
 are lost, say) a new client writes what is still unacknowledged: a record may then be there twice, but never not at
 all. A client is left only when nothing is under way in it, so that no old record arrives after a newer one.
+
+Brokers that refuse a topic's first record are not waited for: a right is missing. Later they may take it back, and give
+it again.
 """
 
 import asyncio
@@ -20,6 +23,7 @@ from aiokafka.errors import (
 
 from contract.topics import RAW_MAX_BYTES
 from ops.kafka_client import RETRY_BACKOFF_MS, pace_metadata_requests
+from ops.kafka_connection import KafkaConnection, KafkaRefusal, refusal
 from ops.kafka_topics import wait_for_kafka
 from ops.logging import get_logger
 from producer.kafka_record import KafkaRecord
@@ -36,13 +40,18 @@ _log = get_logger(__name__)
 class KafkaWriter:
     """One writer for all that a process writes: its callers wait for one another."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap: Final = bootstrap
+    def __init__(self, connection: KafkaConnection) -> None:
+        self._connection: Final = connection
         self._producer: AIOKafkaProducer | None = None
         self._turn: Final = asyncio.Lock()
+        self._written: set[str] = set()
 
     async def write(self, records: Sequence[KafkaRecord]) -> list[KafkaRecord]:
-        """Return when Kafka acknowledged all records but those over the size limit, which are returned."""
+        """Return when Kafka acknowledged all records but those over the size limit, which are returned.
+
+        Raises:
+            KafkaRefusal: the brokers have never let us write to one of the topics.
+        """
         async with self._turn:
             return await self._write(records)
 
@@ -62,15 +71,17 @@ class KafkaWriter:
         while pending:
             attempt = await _attempt(await self._connected(), pending)
             too_large += attempt.too_large
+            self._written |= {record.topic for record in pending} - {record.topic for record in attempt.failed}
             pending = attempt.failed
             if pending:
+                self._require_right(attempt.error, pending)
                 await self._start_over(attempt.error, len(pending))
         return too_large
 
     async def _connected(self) -> AIOKafkaProducer:
         while self._producer is None:
-            await wait_for_kafka(self._bootstrap)
-            producer = _new_producer(self._bootstrap)
+            await wait_for_kafka(self._connection)
+            producer = _new_producer(self._connection)
             try:
                 await producer.start()
             except KafkaError as error:
@@ -81,6 +92,11 @@ class KafkaWriter:
                 pace_metadata_requests(producer.client)
                 self._producer = producer
         return self._producer
+
+    def _require_right(self, fault: BaseException | None, pending: Sequence[KafkaRecord]) -> None:
+        refused = None if fault is None else refusal(fault, self._connection)
+        if refused is not None and not {record.topic for record in pending} <= self._written:
+            raise KafkaRefusal(refused) from fault
 
     async def _start_over(self, fault: BaseException | None, pending: int) -> None:
         _log.warning("Kafka did not take every record, writing the rest again", error=repr(fault), records=pending)
@@ -95,10 +111,10 @@ class _Attempt:
     error: BaseException | None = None
 
 
-def _new_producer(bootstrap: str) -> AIOKafkaProducer:
+def _new_producer(connection: KafkaConnection) -> AIOKafkaProducer:
     # The default partitioner is Java's murmur2, which the topic's contract names.
     return AIOKafkaProducer(
-        bootstrap_servers=bootstrap,
+        **connection.options(),
         enable_idempotence=True,
         acks="all",
         compression_type="zstd",

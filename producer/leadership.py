@@ -17,6 +17,7 @@ from contract.producer_state import LEADER_KEY, PRODUCER_GROUP, Leader
 from contract.times import format_millis
 from contract.topics import PRODUCER_STATE
 from ops.clock import now_ms
+from ops.kafka_connection import KafkaConnection
 from ops.logging import get_logger
 from producer.kafka_record import KafkaRecord
 from producer.partition_owner import Deposed, PartitionOwner, Tenure
@@ -35,17 +36,17 @@ class Leadership:
 
     def __init__(
         self,
-        bootstrap: str,
+        connection: KafkaConnection,
         writer: RecordWriter,
         session_timeout_seconds: float,
         *,
         topic: str = PRODUCER_STATE,
         group: str = PRODUCER_GROUP,
     ) -> None:
-        self._bootstrap: Final = bootstrap
+        self._connection: Final = connection
         self._writer: Final = writer
         self._topic: Final = topic
-        self._owner: Final = PartitionOwner(bootstrap, topic, group, session_timeout_seconds)
+        self._owner: Final = PartitionOwner(connection, topic, group, session_timeout_seconds)
         self._term: Term | None = None
 
     async def __aenter__(self) -> Self:
@@ -68,7 +69,7 @@ class Leadership:
         await self._end_term()
         while True:
             tenure = await self._owner.owned()
-            self._term = Term(StateReader(self._bootstrap, self._topic), self._writer, self._topic, tenure)
+            self._term = Term(StateReader(self._connection, self._topic), self._writer, self._topic, tenure)
             try:
                 await self._term.take_over()
             except Deposed as deposed:

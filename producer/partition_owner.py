@@ -15,6 +15,7 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, Cons
 from aiokafka.errors import KafkaError
 
 from ops.kafka_client import RETRY_BACKOFF_MS, pace_metadata_requests
+from ops.kafka_connection import KafkaConnection, KafkaRefusal, refusal
 from ops.kafka_lease import HeartbeatWatch
 from ops.kafka_topics import wait_for_kafka
 from ops.logging import get_logger
@@ -70,8 +71,8 @@ class Tenure:
 class PartitionOwner(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
     """A member of the group for as long as it is open; it leaves at once when it is closed."""
 
-    def __init__(self, bootstrap: str, topic: str, group: str, session_timeout_seconds: float) -> None:
-        self._bootstrap: Final = bootstrap
+    def __init__(self, connection: KafkaConnection, topic: str, group: str, session_timeout_seconds: float) -> None:
+        self._connection: Final = connection
         self._partition: Final = TopicPartition(topic, 0)
         self._group: Final = group
         self._session_seconds: Final = session_timeout_seconds
@@ -80,6 +81,7 @@ class PartitionOwner(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokaf
         self._consumer: Any = None
         self._tenure: Tenure | None = None
         self._generation = -1
+        self._has_joined = False
         self._owning: Final = asyncio.Event()
         self._staying: asyncio.Task[None]
 
@@ -98,13 +100,17 @@ class PartitionOwner(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokaf
         return not self.is_rebalancing and self._tenure is None
 
     async def owned(self) -> Tenure:
-        """Return once the partition is ours, however long that takes."""
+        """Return once the partition is ours, however long that takes.
+
+        Raises:
+            KafkaRefusal: the brokers have refused the group from the start.
+        """
         while self._tenure is None:
             owning = asyncio.create_task(self._owning.wait())
             await asyncio.wait({owning, self._staying}, return_when=asyncio.FIRST_COMPLETED)
             owning.cancel()
             if self._staying.done():
-                self._staying.result()  # a fault of ours: brokers that go away do not end it
+                self._staying.result()  # a fault of ours or a refusal: brokers that go away do not end it
         return self._tenure
 
     def end_tenure(self) -> None:
@@ -125,7 +131,7 @@ class PartitionOwner(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokaf
         # In a generation that this member missed another may have owned the partition.
         if not owned or generation != self._generation + 1:
             self.end_tenure()
-        self._generation, self.is_rebalancing = generation, False
+        self._generation, self.is_rebalancing, self._has_joined = generation, False, True
         if owned:
             self._consumer.pause(self._partition)  # owning it is enough
         if owned and self._tenure is None:
@@ -135,11 +141,14 @@ class PartitionOwner(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokaf
 
     async def _stay_joined(self) -> None:
         while True:
-            await wait_for_kafka(self._bootstrap)
+            await wait_for_kafka(self._connection)
             try:
                 await self._be_member()
             except (KafkaError, OSError) as error:
-                _log.warning("cannot stay in the group, joining again", group=self._group, error=repr(error))
+                refused = refusal(error, self._connection)
+                if refused is not None and not self._has_joined:
+                    raise KafkaRefusal(refused) from error
+                _log.warning("cannot stay in the group, joining again", group=self._group, error=refused or repr(error))
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _be_member(self) -> None:
@@ -169,7 +178,7 @@ class PartitionOwner(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokaf
     def _new_consumer(self) -> AIOKafkaConsumer:
         session_ms = int(self._session_seconds * 1000)
         return AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
+            **self._connection.options(),
             group_id=self._group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",

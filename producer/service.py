@@ -20,10 +20,12 @@ from contract.topics import PRODUCER_STATE, RAW, topic_specs
 from ops.admin_server import admin_server
 from ops.clock import now_ms
 from ops.health import Health
-from ops.kafka_topics import require_topics, wait_for_kafka
+from ops.kafka_connection import KafkaRefusal, kafka_connection
+from ops.kafka_topics import enter_kafka, require_topics
 from ops.logging import get_logger
 from ops.metrics import ProducerMetrics, process_registry
 from ops.stop_signal import stop_signal
+from ops.tracing import traces
 from producer.calls import Calls
 from producer.error_policy import InvalidCredentials
 from producer.following import Following
@@ -54,7 +56,8 @@ def run(settings: Settings) -> None:
         ops.kafka_topics.TopicsError: a topic is missing or has the wrong number of partitions.
     """
     queries = require_for_polling(settings)
-    uvloop.run(_serve(settings, queries))
+    with traces("producer"):
+        uvloop.run(_serve(settings, queries))
 
 
 async def _serve(settings: Settings, queries: Sequence[str]) -> None:
@@ -87,11 +90,11 @@ class _Producer:
         async with AsyncExitStack() as stack:
             await self._start_admin_server(stack, registry)
             await self._until_kafka_allows(self._check_topics)
-            bootstrap = self._settings.kafka_bootstrap_servers
-            writer = KafkaWriter(bootstrap)
+            connection = kafka_connection(self._settings)
+            writer = KafkaWriter(connection)
             stack.push_async_callback(writer.close)
             leadership = await stack.enter_async_context(
-                Leadership(bootstrap, writer, self._settings.session_timeout_seconds)
+                Leadership(connection, writer, self._settings.session_timeout_seconds)
             )
             self.is_ready = True
             try:
@@ -131,7 +134,7 @@ class _Producer:
     async def _check_topics(self) -> None:
         specs = topic_specs(self._settings.topic_partitions)
         await require_topics(
-            self._settings.kafka_bootstrap_servers, [spec for spec in specs if spec.name in {RAW, PRODUCER_STATE}]
+            kafka_connection(self._settings), [spec for spec in specs if spec.name in {RAW, PRODUCER_STATE}]
         )
 
     def _poller(self, term: Term, writer: KafkaWriter, metrics: ProducerMetrics) -> Poller:
@@ -156,9 +159,11 @@ class _Producer:
     async def _until_kafka_allows(self, action: Callable[[], Awaitable[_T]]) -> _T:
         """Do something at start that needs the brokers, again and again while they are away."""
         while True:
-            await wait_for_kafka(self._settings.kafka_bootstrap_servers)
+            await enter_kafka(kafka_connection(self._settings))
             try:
                 return await action()
+            except KafkaRefusal:
+                raise
             except (KafkaError, OSError) as error:
                 _log.warning("Kafka answered and went away again", error=repr(error))
                 await asyncio.sleep(_PAUSE_SECONDS)

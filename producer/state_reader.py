@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from ops.kafka_client import RETRY_BACKOFF_MS, pace_metadata_requests
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import wait_for_kafka
 from ops.logging import get_logger
 from producer.state_log import StateRecord, read_epoch
@@ -25,8 +26,8 @@ _log = get_logger(__name__)
 class StateReader:
     """One reader for one task; it belongs to no group."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
-        self._bootstrap: Final = bootstrap
+    def __init__(self, connection: KafkaConnection, topic: str) -> None:
+        self._connection: Final = connection
         self._partition: Final = TopicPartition(topic, 0)
         self._consumer: AIOKafkaConsumer | None = None
         self._heard_at = 0.0
@@ -67,9 +68,9 @@ class StateReader:
 
     async def _connected(self) -> AIOKafkaConsumer:
         if self._consumer is None:
-            await wait_for_kafka(self._bootstrap)
+            await wait_for_kafka(self._connection)
             self._consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap,
+                **self._connection.options(),
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 retry_backoff_ms=RETRY_BACKOFF_MS,

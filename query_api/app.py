@@ -8,6 +8,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from contract.settings import Settings
+from ops.kafka_connection import find_refusal, kafka_connection
 from ops.metrics import ApiMetrics
 from query_api import live, pipeline, routes
 from query_api.answering import serve_routes
@@ -53,15 +54,15 @@ async def make_app(settings: Settings, instruments: Instruments) -> web.Applicat
     Raises:
         SettingsError: the connection string cannot be used.
     """
-    bootstrap, metrics = settings.kafka_bootstrap_servers, instruments.metrics
+    connection, metrics = kafka_connection(settings), instruments.metrics
     reader = MongoVideoReader(settings.mongodb_uri.get_secret_value(), settings.mongodb_database)
     feed = LiveFeed()
-    node = Node(reader, VideoStream(bootstrap), feed, metrics)
+    node = Node(reader, VideoStream(connection), feed, metrics)
     instruments.health.add_readiness("newest videos", node.readiness_fault)
     parts = Parts(
         reader,
         node,
-        LiveStreams(feed, KafkaHistory(bootstrap), metrics),
+        LiveStreams(feed, KafkaHistory(connection), metrics),
         Pipeline(settings, lambda: node.stale_seconds(time.monotonic())),
     )
     app = create_app(parts, metrics, settings.api_allowed_origins)
@@ -79,9 +80,16 @@ async def make_app(settings: Settings, instruments: Instruments) -> web.Applicat
 
 
 async def require_usable_settings(settings: Settings) -> None:
-    """Try what only the driver can tell.
+    """Try what only the drivers and the servers can tell; servers that are away are no fault.
 
     Raises:
-        SettingsError: the connection string cannot be used.
+        SettingsError: the connection string cannot be used, or one of them refuses us.
     """
-    await MongoVideoReader(settings.mongodb_uri.get_secret_value(), settings.mongodb_database).close()
+    refused = await find_refusal(kafka_connection(settings))
+    if refused is not None:
+        raise refused
+    reader = MongoVideoReader(settings.mongodb_uri.get_secret_value(), settings.mongodb_database)
+    try:
+        await reader.require_rights()
+    finally:
+        await reader.close()

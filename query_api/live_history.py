@@ -14,7 +14,8 @@ from aiokafka.structs import TopicPartition
 from contract.topics import DAY_MS, VIDEOS
 from ops.clock import now_ms
 from ops.kafka_client import RETRY_BACKOFF_MS, running_consumer
-from ops.kafka_topics import kafka_answers
+from ops.kafka_connection import KafkaConnection
+from ops.kafka_topics import kafka_fault
 from ops.logging import get_logger
 from ops.record_reader import tolerate_header_names
 from query_api.live_client import HistoryLost, HistoryUnavailable
@@ -62,13 +63,13 @@ class KafkaHistory:
 
     def __init__(
         self,
-        bootstrap: str,
+        connection: KafkaConnection,
         *,
         readers: int = READERS,
         most_events: int = MOST_EVENTS,
         clock: Callable[[], int] = now_ms,
     ) -> None:
-        self._bootstrap: Final = bootstrap
+        self._connection: Final = connection
         self._line: Final = asyncio.Semaphore(readers)
         self._most_events: Final = most_events
         self._clock: Final = clock
@@ -102,7 +103,7 @@ class KafkaHistory:
                 raise self._unavailable(error) from error
 
     async def _read(self, since: Offsets, until: Offsets) -> AsyncGenerator[list[VideoEvent]]:
-        async with _consumer(self._bootstrap) as consumer:
+        async with _consumer(self._connection) as consumer:
             extent = await _extent(consumer, len(since), self._clock() - OLDEST_MS)
             self._away = False
             extent.require(since)
@@ -146,16 +147,17 @@ class _Extent(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def _consumer(bootstrap: str) -> AsyncGenerator[AIOKafkaConsumer]:
+async def _consumer(connection: KafkaConnection) -> AsyncGenerator[AIOKafkaConsumer]:
     # Looked at first: aiokafka logs an error for each address that refuses.
-    if not await kafka_answers(bootstrap):
-        raise TimeoutError("Kafka does not answer")
+    fault = await kafka_fault(connection)
+    if fault is not None:
+        raise TimeoutError(f"Kafka: {fault}")
     tolerate_header_names()
     async with AsyncExitStack() as stack:
         async with asyncio.timeout(_ANSWER_SECONDS):
             consumer = await stack.enter_async_context(
                 running_consumer(
-                    bootstrap,
+                    connection,
                     auto_offset_reset="none",
                     retry_backoff_ms=RETRY_BACKOFF_MS,
                     client_id="yousync-api-live-history",

@@ -38,7 +38,7 @@ from contract.read_model import (
     generation_name,
     version_field,
 )
-from contract.settings import SettingsError
+from contract.settings import SettingsError, mongodb_refusal
 from ops.logging import get_logger
 from query_api.filters import EVERYTHING, Filters
 from query_api.stored import Generation, StoredVideo, WindowRow
@@ -315,6 +315,22 @@ class MongoVideoReader:
             return rows[0][SORT_KEY] if rows else None
 
         return await self._answer(read)
+
+    async def require_rights(self) -> None:
+        """Return when MongoDB lets us read, or is away.
+
+        Raises:
+            SettingsError: it answers, and refuses us.
+        """
+        try:
+            async with asyncio.timeout(_OPERATION_SECONDS):
+                await self._generation()
+        except OperationFailure as error:
+            refused = mongodb_refusal(error.code, self._database.name)
+            if refused is not None:
+                raise SettingsError(refused) from error
+        except (PyMongoError, TimeoutError):
+            return
 
     async def generation(self) -> Generation | None:
         """As in `VideoReader`."""

@@ -14,7 +14,8 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from contract.topics import VIDEOS
 from ops.kafka_client import RETRY_BACKOFF_MS, pace_metadata_requests, stop_client
-from ops.kafka_topics import kafka_answers
+from ops.kafka_connection import KafkaConnection, refusal
+from ops.kafka_topics import kafka_fault
 from ops.logging import get_logger
 from ops.record_reader import tolerate_header_names
 from query_api.video_event import VideoEvent, read_event
@@ -43,8 +44,8 @@ class PlaceLost(Exception):
 class VideoStream:
     """The events of `youtube.videos` from where `begin` was called. One task reads; the others may ask for its end."""
 
-    def __init__(self, bootstrap: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._bootstrap: Final = bootstrap
+    def __init__(self, connection: KafkaConnection, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._connection: Final = connection
         self._clock: Final = clock
         self._consumer: AIOKafkaConsumer | None = None
         self._next: dict[int, int] = {}
@@ -104,7 +105,7 @@ class VideoStream:
             raise PlaceLost(f"{VIDEOS} ends before what was read of it") from error
         except (KafkaError, OSError) as error:
             await self.close()
-            raise StreamAway(f"Kafka cannot be read: {error!r}") from error
+            raise StreamAway(f"Kafka cannot be read: {refusal(error, self._connection) or repr(error)}") from error
         events = (read_event(record) for records in found.values() for record in records)
         return [event for event in events if event is not None]
 
@@ -133,8 +134,9 @@ class VideoStream:
     async def _connected(self) -> AIOKafkaConsumer:
         if self._consumer is None:
             # Looked at first: aiokafka logs an error for each address that refuses.
-            if not await kafka_answers(self._bootstrap):
-                raise StreamAway("Kafka does not answer")
+            fault = await kafka_fault(self._connection)
+            if fault is not None:
+                raise StreamAway(f"Kafka: {fault}")
             self._consumer = await self._connect()
             self._polled, self._answered_at = {}, self._clock()
         return self._consumer
@@ -142,7 +144,7 @@ class VideoStream:
     async def _connect(self) -> AIOKafkaConsumer:
         tolerate_header_names()
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
+            **self._connection.options(),
             client_id="yousync-api",
             enable_auto_commit=False,
             auto_offset_reset="none",

@@ -16,6 +16,7 @@ from contract.events import VIDEO_REMOVED, VIDEO_UPDATED, VideoEnvelope, video_h
 from contract.read_model import INDEXES, VIDEOS
 from contract.topics import VIDEOS as VIDEO_EVENTS
 from contract.topics import topic_specs
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from ops.metrics import ApiMetrics
 from query_api.node import Node
@@ -59,7 +60,7 @@ class Processor:
 
     async def prepare(self) -> None:
         """Topics, and a store without videos."""
-        await create_missing_topics(self.servers.kafka_bootstrap, topic_specs(PARTITIONS), 1)
+        await create_missing_topics(KafkaConnection(self.servers.kafka_bootstrap), topic_specs(PARTITIONS), 1)
         await create_indexes(self.database[VIDEOS])
 
     async def close(self) -> None:
@@ -126,7 +127,7 @@ class RunningNode:
 
     def __init__(self, processor: Processor) -> None:
         self.reader = MongoVideoReader(processor.servers.mongodb_uri, processor.database.name)
-        self.stream = VideoStream(processor.servers.kafka_bootstrap)
+        self.stream = VideoStream(KafkaConnection(processor.servers.kafka_bootstrap))
         self.feed = Feed()
         self.registry = CollectorRegistry()
         self.node = Node(self.reader, self.stream, self.feed, ApiMetrics(self.registry))

@@ -15,6 +15,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from contract.topics import PRODUCER_STATE, RAW, topic_specs
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from producer.state_log import StateFold, StateRecord, read_epoch
 from tests.conftest import Servers
@@ -103,7 +104,7 @@ class Stage:
 @contextmanager
 def producer_stage(servers: Servers, folder: Path, *, backlog: int, **settings: str) -> Iterator[Stage]:
     """A stage on this Kafka, which must be fresh, with `backlog` videos to find and five more a second."""
-    asyncio.run(create_missing_topics(servers.kafka_bootstrap, topic_specs(_PARTITIONS), 1))
+    asyncio.run(create_missing_topics(KafkaConnection(servers.kafka_bootstrap), topic_specs(_PARTITIONS), 1))
     port = free_port()
     of_simulator = {
         "YOUSYNC_SIMULATOR_PORT": str(port),

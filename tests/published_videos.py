@@ -19,6 +19,7 @@ from contract.read_model import VIDEOS as COLLECTION
 from contract.times import format_millis, format_seconds, parse_rfc3339_ms
 from contract.topics import VIDEOS, topic_specs
 from contract.video import Channel, Live, Thumbnail, Video, encode, watch_url
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from ops.partitioner import partitioner
 from tests.api_process import api_process, becomes
@@ -70,7 +71,7 @@ class PublishedVideos:
         self._client: MongoClient[dict[str, Any]] = MongoClient(servers.mongodb_uri)
         self._videos = self._client[database][COLLECTION]
         self._thread = ThreadPoolExecutor(1)
-        self._run(create_missing_topics(servers.kafka_bootstrap, topic_specs(PARTITIONS), 1))
+        self._run(create_missing_topics(KafkaConnection(servers.kafka_bootstrap), topic_specs(PARTITIONS), 1))
         for index in INDEXES:
             self._videos.create_index(index.keys, name=index.name, **index.options)
 

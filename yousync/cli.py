@@ -28,6 +28,7 @@ from contract.settings import (
 from ops.clock import now_ms
 
 if TYPE_CHECKING:
+    from ops.kafka_connection import KafkaConnection
     from yousync.dead_letter_selection import Wanted
 
 _FAILED: Final = 1
@@ -63,6 +64,11 @@ def _moment_ms(text: str) -> int:
         return parse_moment_ms(text, now_ms())
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _begin(text: str) -> str | int:
+    """Where `tail` begins: a word, or a time in ms."""
+    return text if text in {"beginning", "end"} else _moment_ms(text)
 
 
 def _dead_letter_reason(text: str) -> str:
@@ -240,7 +246,7 @@ def topics(home: Home = None) -> None:
 
 @app.command(epilog=_examples("yousync status", "yousync status --json"))
 def status(as_json: AsJson = False, home: Home = None) -> None:
-    """Show what runs, the lag, the videos stored, the dead letters and what is left of today's quota."""
+    """Show what runs, the videos stored, the dead letters, what is left of today's quota, and every group's lag."""
     stack, settings = _stack_and_settings(home)
     _quiet_clients()
     from yousync import status as looking  # noqa: PLC0415
@@ -257,28 +263,54 @@ def status(as_json: AsJson = False, home: Home = None) -> None:
 @app.command(
     epilog=_examples(
         "yousync tail videos",
-        "yousync tail raw --from-beginning --limit 3 --json",
-        "yousync tail dead-letter --from-beginning",
+        "yousync tail videos --from 1h --query tea --type discovered",
+        "yousync tail videos --from 2026-05-28T20:00:00Z --channel UCuAXFkgsw1L7xaCfnd5JJOw",
+        "yousync tail raw --from beginning --key dQw4w9WgXcQ --json",
+        "yousync tail dead-letter --from beginning --limit 3",
     )
 )
-def tail(
+def tail(  # noqa: PLR0917 - each is an option of the command line
     topic: Annotated[str, typer.Argument(help="A topic, or one of: raw, videos, dead-letter, state.")],
-    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start with the oldest record.")] = False,
+    begin: Annotated[
+        Any,
+        typer.Option(
+            "--from",
+            parser=_begin,
+            metavar="WHERE",
+            help="Start with the oldest record (beginning), after the newest (end), or at a time: 2h, 30min, 3d ago, "
+            "or RFC 3339.",
+        ),
+    ] = "end",
+    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="The same as --from beginning.")] = False,
+    key: Annotated[str | None, typer.Option(help="Only records of this key: a video's id.")] = None,
+    query: Annotated[
+        str | None, typer.Option(parser=_query, metavar="QUERY", help="Only records that name this query.")
+    ] = None,
+    channel: Annotated[str | None, typer.Option(metavar="ID", help="Only videos of the channel with this id.")] = None,
+    type_: Annotated[
+        str | None,
+        typer.Option(
+            "--type",
+            metavar="TYPE",
+            help="Only this ce_type, or its word: discovered, updated, removed, fetched, gone.",
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="End after this many records.")] = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Show the records of a topic as they come; Ctrl-C ends it."""
+    """Show the records of a topic as they come; Ctrl-C ends it. A removal names neither query nor channel."""
     settings = _settings_of_stack(home)
     _quiet_clients()
-    from yousync.tail import follow, topic_of  # noqa: PLC0415
+    from yousync.tail import Filters, follow, topic_of  # noqa: PLC0415
 
     with _reader_may_leave():
         asyncio.run(
             follow(
-                settings.kafka_bootstrap_servers,
+                _kafka(settings),
                 topic_of(topic),
-                from_beginning=from_beginning,
+                "beginning" if from_beginning else begin,
+                Filters(key=key, query=query, channel=channel, type=type_),
                 limit=limit,
                 as_json=as_json,
             )
@@ -292,7 +324,7 @@ def list_queries(as_json: AsJson = False, home: Home = None) -> None:
     _quiet_log(settings, "queries")
     from yousync import queries  # noqa: PLC0415
 
-    rows = asyncio.run(queries.find_rows(settings.kafka_bootstrap_servers))
+    rows = asyncio.run(queries.find_rows(_kafka(settings)))
     with _reader_may_leave():
         typer.echo(queries.rows_json(rows) if as_json else "\n".join(queries.rows_text(rows, now_ms())))
 
@@ -304,7 +336,7 @@ def add_queries(queries: Queries, home: Home = None) -> None:
     _quiet_log(settings, "queries")
     from yousync.queries import add  # noqa: PLC0415
 
-    typer.echo(asyncio.run(add(settings.kafka_bootstrap_servers, queries, now_ms())))
+    typer.echo(asyncio.run(add(_kafka(settings), queries, now_ms())))
 
 
 @queries_app.command(
@@ -322,7 +354,7 @@ def remove_queries(
     _quiet_log(settings, "queries")
     from yousync.queries import remove  # noqa: PLC0415
 
-    typer.echo(asyncio.run(remove(settings.kafka_bootstrap_servers, queries, now_ms(), purge=purge_videos)))
+    typer.echo(asyncio.run(remove(_kafka(settings), queries, now_ms(), purge=purge_videos)))
 
 
 @dead_letters_app.command(
@@ -347,7 +379,7 @@ def list_dead_letters(  # noqa: PLR0917 - each is an option of the command line
     from yousync import dead_letter_text, dead_letters  # noqa: PLC0415
 
     wanted = _wanted_dead_letters((), reasons, since, until, limit)
-    found = asyncio.run(dead_letters.find(settings.kafka_bootstrap_servers, wanted))
+    found = asyncio.run(dead_letters.find(_kafka(settings), wanted))
     lines = (
         map(dead_letter_text.list_json, found.letters[:limit]) if as_json else dead_letter_text.list_text(found, limit)
     )
@@ -366,7 +398,7 @@ def show_dead_letter(
     _quiet_log(settings, "dead-letters")
     from yousync import dead_letter_text, dead_letters  # noqa: PLC0415
 
-    attempts = asyncio.run(dead_letters.attempts(settings.kafka_bootstrap_servers, origin))
+    attempts = asyncio.run(dead_letters.attempts(_kafka(settings), origin))
     with _reader_may_leave():
         for line in dead_letter_text.show_text(attempts):
             typer.echo(line)
@@ -399,7 +431,7 @@ def export_dead_letters(  # noqa: PLR0917 - each is an option of the command lin
 
     async def write(to: TextIO) -> int:
         written = 0
-        async for summary, letter in read(settings.kafka_bootstrap_servers, wanted):
+        async for summary, letter in read(_kafka(settings), wanted):
             to.write(f"{export_json(summary, letter)}\n")
             written += 1
         to.flush()
@@ -620,6 +652,12 @@ def _configure_logging(settings: Settings, service: str) -> None:
     from ops.logging import configure_logging  # noqa: PLC0415
 
     configure_logging(settings.log_level, settings.log_format, service=service, secrets=secret_values(settings))
+
+
+def _kafka(settings: Settings) -> "KafkaConnection":
+    from ops.kafka_connection import kafka_connection  # noqa: PLC0415
+
+    return kafka_connection(settings)
 
 
 def _quiet_clients() -> None:

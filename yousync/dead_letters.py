@@ -22,6 +22,7 @@ from contract.events import EnvelopeError, first_failure, read_dead_letter_heade
 from contract.settings import Settings
 from contract.topics import DEAD_LETTER, RAW, topic_specs
 from ops.kafka_client import pace_metadata_requests, running_consumer, stop_client
+from ops.kafka_connection import KafkaConnection, kafka_connection
 from ops.kafka_topics import require_topics
 from ops.partitioner import partitioner
 from ops.record_reader import tolerate_header_names
@@ -105,7 +106,7 @@ class RetryPlan(msgspec.Struct, frozen=True):
         return Counter(each.fails_again for each in self.going.values() if each.fails_again is not None)
 
 
-async def find(bootstrap: str, wanted: Wanted) -> FoundDeadLetters:
+async def find(connection: KafkaConnection, wanted: Wanted) -> FoundDeadLetters:
     """The dead letters that match; the limit is left to the caller, who may want to count.
 
     Raises:
@@ -113,11 +114,11 @@ async def find(bootstrap: str, wanted: Wanted) -> FoundDeadLetters:
         KafkaError: Kafka does not answer.
         TopicsError: the topic cannot be used.
     """
-    async with _dead_letter_consumer(bootstrap) as consumer:
+    async with _dead_letter_consumer(connection) as consumer:
         return await _find(consumer, wanted)
 
 
-async def read(bootstrap: str, wanted: Wanted) -> AsyncIterator[tuple[DeadLetter, Letter]]:
+async def read(connection: KafkaConnection, wanted: Wanted) -> AsyncIterator[tuple[DeadLetter, Letter]]:
     """Every dead letter that matches with the newest record of it, in the order of the topic.
 
     Raises:
@@ -125,13 +126,13 @@ async def read(bootstrap: str, wanted: Wanted) -> AsyncIterator[tuple[DeadLetter
         KafkaError: Kafka does not answer.
         TopicsError: the topic cannot be used.
     """
-    async with _dead_letter_consumer(bootstrap) as consumer:
+    async with _dead_letter_consumer(connection) as consumer:
         chosen = _by_place((await _find(consumer, wanted)).letters[: wanted.limit])
         async for letter in _letters_at(consumer, chosen):
             yield chosen[letter.partition, letter.offset], letter
 
 
-async def attempts(bootstrap: str, origin: str) -> list[Letter]:
+async def attempts(connection: KafkaConnection, origin: str) -> list[Letter]:
     """Every record of one dead letter, in the order of the topic; only the newest has its value.
 
     Raises:
@@ -139,7 +140,7 @@ async def attempts(bootstrap: str, origin: str) -> list[Letter]:
         KafkaError: Kafka does not answer.
         TopicsError: the topic cannot be used.
     """
-    async with _dead_letter_consumer(bootstrap) as consumer:
+    async with _dead_letter_consumer(connection) as consumer:
         newest = (await _find(consumer, Wanted(origins=frozenset({origin})))).letters[0]
         found = []
         async for letter in _letters(consumer):
@@ -160,9 +161,9 @@ async def plan_retry(settings: Settings, wanted: Wanted, now_ms: int) -> RetryPl
         KafkaError: Kafka does not answer.
         TopicsError: the topics cannot be used.
     """
-    bootstrap, partitions = settings.kafka_bootstrap_servers, settings.topic_partitions
-    await require_topics(bootstrap, [spec for spec in topic_specs(partitions) if spec.name == RAW])
-    async with _dead_letter_consumer(bootstrap) as consumer:
+    connection, partitions = kafka_connection(settings), settings.topic_partitions
+    await require_topics(connection, [spec for spec in topic_specs(partitions) if spec.name == RAW])
+    async with _dead_letter_consumer(connection) as consumer:
         chosen = _by_place((await _find(consumer, wanted)).letters[: wanted.limit])
         planner = _RetryPlanner(partitions, now_ms)
         async for letter in _letters_at(consumer, chosen):
@@ -180,8 +181,8 @@ async def put_back(settings: Settings, plan: RetryPlan, rate: float | None, sent
         Unfinished: Kafka did not take all; what it took is found by the next plan.
         KafkaError: Kafka does not answer.
     """
-    bootstrap = settings.kafka_bootstrap_servers
-    async with _dead_letter_consumer(bootstrap) as consumer, _producer(bootstrap) as producer:
+    connection = kafka_connection(settings)
+    async with _dead_letter_consumer(connection) as consumer, _producer(connection) as producer:
         sender = _Sender(producer, len(plan.going), rate, sent)
         async for letter in _letters_at(consumer, plan.going):
             await sender.send(letter, plan.going[letter.partition, letter.offset])
@@ -416,17 +417,17 @@ async def _records(consumer: AIOKafkaConsumer, starts: Mapping[TopicPartition, i
 
 
 @asynccontextmanager
-async def _dead_letter_consumer(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
-    await require_topics(bootstrap, [spec for spec in topic_specs(1) if spec.name == DEAD_LETTER])
+async def _dead_letter_consumer(connection: KafkaConnection) -> AsyncIterator[AIOKafkaConsumer]:
+    await require_topics(connection, [spec for spec in topic_specs(1) if spec.name == DEAD_LETTER])
     tolerate_header_names()
-    async with running_consumer(bootstrap, auto_offset_reset="earliest", request_timeout_ms=10_000) as consumer:
+    async with running_consumer(connection, auto_offset_reset="earliest", request_timeout_ms=10_000) as consumer:
         yield consumer
 
 
 @asynccontextmanager
-async def _producer(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
+async def _producer(connection: KafkaConnection) -> AsyncIterator[AIOKafkaProducer]:
     producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap,
+        **connection.options(),
         client_id="yousync-dead-letters",
         enable_idempotence=True,
         acks="all",

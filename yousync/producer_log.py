@@ -15,6 +15,8 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from contract.producer_state import PRODUCER_GROUP, FollowedQuery, PurgeRequest, purge_key, query_key
 from contract.topics import PRODUCER_STATE, topic_specs
+from ops.kafka_client import running_admin
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import require_topics
 from producer.state import Entry, ProducerState
 from producer.state_log import StateFold
@@ -26,8 +28,8 @@ _STATE_SPECS: Final = [spec for spec in topic_specs(1) if spec.name == PRODUCER_
 class ProducerLog:
     """Made by `producer_log`."""
 
-    def __init__(self, bootstrap: str, reader: StateReader, admin: AIOKafkaAdminClient) -> None:
-        self._bootstrap: Final = bootstrap
+    def __init__(self, connection: KafkaConnection, reader: StateReader, admin: AIOKafkaAdminClient) -> None:
+        self._connection: Final = connection
         self._reader: Final = reader
         self._admin: Final = admin
         self._fold: Final = StateFold()
@@ -57,7 +59,7 @@ class ProducerLog:
         Raises:
             KafkaError: Kafka does not take it; part of it may be written.
         """
-        producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, enable_idempotence=True, acks="all")
+        producer = AIOKafkaProducer(**self._connection.options(), enable_idempotence=True, acks="all")
         try:
             await producer.start()
             for key, value in entries:
@@ -91,7 +93,7 @@ def purge_entry(request: PurgeRequest) -> Entry:
 
 
 @asynccontextmanager
-async def producer_log(bootstrap: str) -> AsyncIterator[ProducerLog]:
+async def producer_log(connection: KafkaConnection) -> AsyncIterator[ProducerLog]:
     """The log, read to its end.
 
     Raises:
@@ -99,12 +101,10 @@ async def producer_log(bootstrap: str) -> AsyncIterator[ProducerLog]:
         TopicsError: the topic is missing, or has more than one partition.
     """
     async with AsyncExitStack() as stack:
-        await require_topics(bootstrap, _STATE_SPECS)
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-        stack.push_async_callback(admin.close)
-        await admin.start()
-        reader = StateReader(bootstrap, PRODUCER_STATE)
+        await require_topics(connection, _STATE_SPECS)
+        admin = await stack.enter_async_context(running_admin(connection))
+        reader = StateReader(connection, PRODUCER_STATE)
         stack.push_async_callback(reader.close)
-        log = ProducerLog(bootstrap, reader, admin)
+        log = ProducerLog(connection, reader, admin)
         await log.read()
         yield log

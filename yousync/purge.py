@@ -19,6 +19,7 @@ from contract.settings import Settings
 from contract.times import format_millis
 from contract.topics import RAW, topic_specs
 from ops.clock import now_ms
+from ops.kafka_connection import kafka_connection
 from ops.kafka_topics import require_topics
 from ops.metrics import ProducerMetrics
 from producer.kafka_writer import KafkaWriter
@@ -50,8 +51,8 @@ async def count_videos(settings: Settings, request: PurgeRequest) -> int:
         TopicsError: the raw topic or the state's cannot be used.
     """
     specs = [spec for spec in topic_specs(settings.topic_partitions) if spec.name == RAW]
-    await require_topics(settings.kafka_bootstrap_servers, specs)
-    async with producer_log(settings.kafka_bootstrap_servers) as log:
+    await require_topics(kafka_connection(settings), specs)
+    async with producer_log(kafka_connection(settings)) as log:
         return sum(1 for _ in victims(request, log.state(VIDEO_PREFIX).videos, ()))
 
 
@@ -62,7 +63,7 @@ async def carry_out(settings: Settings, request: PurgeRequest, done: Done) -> No
         KafkaError: Kafka does not answer.
         TopicsError: the state's topic cannot be used.
     """
-    async with producer_log(settings.kafka_bootstrap_servers) as log:
+    async with producer_log(kafka_connection(settings)) as log:
         keys = [video_key(video_id) for video_id in victims(request, log.state(VIDEO_PREFIX).videos, ())]
         key, value = purge_entry(request)
         await log.append([(key, value)])
@@ -80,10 +81,10 @@ async def carry_out(settings: Settings, request: PurgeRequest, done: Done) -> No
 
 async def _stand_in(settings: Settings, is_pending: Callable[[], Awaitable[bool]]) -> None:
     """Be a producer that only purges, until that is done; if a real one was faster, until it has done it."""
-    bootstrap = settings.kafka_bootstrap_servers
-    writer = KafkaWriter(bootstrap)
+    connection = kafka_connection(settings)
+    writer = KafkaWriter(connection)
     try:
-        async with Leadership(bootstrap, writer, settings.session_timeout_seconds) as leadership:
+        async with Leadership(connection, writer, settings.session_timeout_seconds) as leadership:
             purging = asyncio.create_task(_purge(leadership, writer))
             try:
                 while await is_pending() and not purging.done():

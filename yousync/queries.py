@@ -13,6 +13,7 @@ from contract.producer_state import (
     PurgeRequest,
 )
 from contract.times import format_millis
+from ops.kafka_connection import KafkaConnection
 from producer.coverage import Coverage
 from producer.following import followed_queries
 from producer.purging import victims
@@ -46,33 +47,33 @@ class QueryRow(msgspec.Struct, frozen=True, rename={"origin": "from"}):
     videos_per_day: float | None
 
 
-async def find_rows(bootstrap: str) -> list[QueryRow]:
+async def find_rows(connection: KafkaConnection) -> list[QueryRow]:
     """Every query ever followed; those that are followed first.
 
     Raises:
         KafkaError: Kafka does not answer.
         TopicsError: the state's topic cannot be used.
     """
-    async with producer_log(bootstrap) as log:
+    async with producer_log(connection) as log:
         state = log.state(QUERY_PREFIX, WATERMARK_PREFIX)
     rows = [_row(query, followed, state.coverage.get(query)) for query, followed in state.queries.items()]
     return sorted(rows, key=lambda row: (not row.followed, row.query))
 
 
-async def add(bootstrap: str, queries: Sequence[str], now_ms: int) -> str:
+async def add(connection: KafkaConnection, queries: Sequence[str], now_ms: int) -> str:
     """Have queries followed, whatever the settings name; says what happens next.
 
     Raises:
         KafkaError: Kafka does not answer.
         TopicsError: the state's topic cannot be used.
     """
-    async with producer_log(bootstrap) as log:
+    async with producer_log(connection) as log:
         known = log.state(QUERY_PREFIX).queries
         await log.append([query_entry(*item) for item in decide_added(queries, known, now_ms).items()])
         return await _what_follows(log, f"Added: {_listed(queries)}.")
 
 
-async def remove(bootstrap: str, queries: Sequence[str], now_ms: int, *, purge: bool) -> str:
+async def remove(connection: KafkaConnection, queries: Sequence[str], now_ms: int, *, purge: bool) -> str:
     """Have queries no longer followed, whatever the settings name; says what happens next.
 
     Raises:
@@ -80,7 +81,7 @@ async def remove(bootstrap: str, queries: Sequence[str], now_ms: int, *, purge: 
         KafkaError: Kafka does not answer.
         TopicsError: the state's topic cannot be used.
     """
-    async with producer_log(bootstrap) as log:
+    async with producer_log(connection) as log:
         before = log.state(QUERY_PREFIX).queries
         entries = [query_entry(*item) for item in decide_removed(queries, before).items()]
         done = f"Removed: {_listed(queries)}."

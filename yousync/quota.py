@@ -17,6 +17,7 @@ from contract.times import (
     parse_rfc3339_ms,
 )
 from ops.clock import now_ms
+from ops.kafka_connection import kafka_connection
 from producer.explain import Explanation, NextCall, explain
 from producer.following import Following
 from producer.recall import recall
@@ -61,7 +62,7 @@ async def find_quota(settings: Settings, *, explained: bool) -> Quota:
         KafkaError: Kafka does not answer.
         TopicsError: the state's topic cannot be used.
     """
-    async with producer_log(settings.kafka_bootstrap_servers) as log:
+    async with producer_log(kafka_connection(settings)) as log:
         state = log.state() if explained else log.state(LEDGER_PREFIX)
     return quota_of(state, settings, now_ms(), explained=explained)
 

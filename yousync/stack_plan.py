@@ -124,6 +124,7 @@ def _shared_settings(
     """Settings by field that every service of the stack gets."""
     shared: dict[str, object] = {
         "kafka_bootstrap_servers": f"127.0.0.1:{ports.kafka}",
+        "kafka_security_protocol": "PLAINTEXT",
         "mongodb_uri": f"mongodb://127.0.0.1:{ports.mongodb}",
         "mongodb_database": settings.mongodb_database,
         "topic_partitions": settings.topic_partitions,

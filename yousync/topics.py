@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from contract.settings import Settings
 from contract.topics import topic_specs
-from ops.kafka_topics import create_missing_topics, topic_faults, wait_for_kafka
+from ops.kafka_connection import kafka_connection
+from ops.kafka_topics import create_missing_topics, enter_kafka, topic_faults
 
 
 async def create_and_verify(settings: Settings, tell: Callable[[str], None]) -> list[str]:
@@ -13,13 +14,13 @@ async def create_and_verify(settings: Settings, tell: Callable[[str], None]) -> 
     Raises:
         TopicsError: Kafka refuses to create a topic.
     """
-    bootstrap = settings.kafka_bootstrap_servers
+    connection = kafka_connection(settings)
     specs = topic_specs(settings.topic_partitions)
-    await wait_for_kafka(bootstrap)
-    created = await create_missing_topics(bootstrap, specs, settings.topic_replication)
+    await enter_kafka(connection)
+    created = await create_missing_topics(connection, specs, settings.topic_replication)
     for name in created:
         tell(f"created {name}")
-    faults = await topic_faults(bootstrap, specs)
+    faults = await topic_faults(connection, specs)
     if not faults:
-        tell(f"{len(specs)} topics at {bootstrap} are as they must be")
+        tell(f"{len(specs)} topics at {connection.bootstrap_servers} are as they must be")
     return faults

@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from contract.settings import Settings, SettingsError, load_settings
 from contract.topics import topic_specs
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics, require_topics
 from yousync.local.kafka import KafkaServer, kafka_jars
 from yousync.local.kafka_jars import DownloadStoppedError
@@ -153,10 +154,10 @@ class _Up:
         await self._supervisor.watch()
 
     async def _make_topics(self) -> None:
-        bootstrap = self._plan.shared["kafka_bootstrap_servers"]
+        connection = KafkaConnection(self._plan.shared["kafka_bootstrap_servers"])
         specs = topic_specs(self._settings.topic_partitions)
-        await create_missing_topics(bootstrap, specs, 1)
-        await require_topics(bootstrap, specs)
+        await create_missing_topics(connection, specs, 1)
+        await require_topics(connection, specs)
         self._topics_exist.set()
 
     def _service(self, name: str) -> ServiceProcess:

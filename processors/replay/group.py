@@ -12,7 +12,8 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from contract.topics import PROJECTOR_GROUP, RAW, VIDEOS, read_projector_client_id
-from ops.kafka_client import running_consumer
+from ops.kafka_client import running_admin, running_consumer
+from ops.kafka_connection import KafkaConnection
 from processors.waiting import Unavailable
 
 T = TypeVar("T")
@@ -88,16 +89,11 @@ async def _asked(call: Callable[[], Awaitable[T]], nothing: T) -> T:
 
 
 @asynccontextmanager
-async def live_group(bootstrap: str, partitions: int) -> AsyncIterator[Group]:
+async def live_group(connection: KafkaConnection, partitions: int) -> AsyncIterator[Group]:
     """Connections to ask with.
 
     Raises:
         KafkaError: Kafka does not answer.
     """
-    async with running_consumer(bootstrap) as consumer:
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-        try:
-            await admin.start()
-            yield Group(admin, consumer, partitions)
-        finally:
-            await admin.close()
+    async with running_consumer(connection) as consumer, running_admin(connection) as admin:
+        yield Group(admin, consumer, partitions)

@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 from contract.topics import RAW, VIDEOS
 from ops.garbage import collect_seldom
 from ops.kafka_client import running_consumer
+from ops.kafka_connection import KafkaConnection
 from ops.logging import configure_logging
 from ops.partitioner import partitioner
 from ops.record_reader import tolerate_header_names
@@ -38,7 +39,7 @@ _TELL_SECONDS: Final = 0.2
 class LoadTask(msgspec.Struct, frozen=True, kw_only=True):
     """What one process loads; `rate` in records a second, None for as fast as it goes."""
 
-    bootstrap: str
+    kafka: KafkaConnection
     mongodb_uri: str
     database: str
     shadow: str
@@ -127,7 +128,7 @@ async def _read(task: LoadTask, loaders: Mapping[int, Loader[Any]], ends: Mappin
     topic = VIDEOS if task.source == "videos" else RAW
     options = {"auto_offset_reset": "earliest", "max_partition_fetch_bytes": 2 << 20}
     try:
-        async with running_consumer(task.bootstrap, **options) as consumer:
+        async with running_consumer(task.kafka, **options) as consumer:
             reading = {TopicPartition(topic, one) for one, loader in loaders.items() if loader.position < ends[one]}
             consumer.assign(list(reading))
             for place in reading:

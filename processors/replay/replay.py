@@ -23,6 +23,7 @@ import msgspec
 from contract.read_model import PROJECTION_VERSION, VIDEOS
 from contract.settings import Settings
 from contract.topics import topic_specs
+from ops.kafka_connection import kafka_connection
 from ops.kafka_topics import require_topics
 from ops.logging import get_logger
 from ops.partitioner import partitioner
@@ -116,10 +117,10 @@ Tell = Callable[[Progress], None]
 
 @asynccontextmanager
 async def _connected(settings: Settings) -> AsyncIterator[tuple[ReplayStore, Group]]:
-    await require_topics(settings.kafka_bootstrap_servers, topic_specs(settings.topic_partitions))
+    await require_topics(kafka_connection(settings), topic_specs(settings.topic_partitions))
     async with (
         mongo_client(settings.mongodb_uri.get_secret_value()) as client,
-        live_group(settings.kafka_bootstrap_servers, settings.topic_partitions) as group,
+        live_group(kafka_connection(settings), settings.topic_partitions) as group,
     ):
         yield ReplayStore(client, settings.mongodb_database), group
 
@@ -179,7 +180,7 @@ async def execute(settings: Settings, options: Options, tell: Tell) -> Result:
         Unavailable: Kafka or MongoDB was away at the start; later they are waited for.
         ops.kafka_topics.TopicsError: topics are missing.
     """
-    async with _connected(settings) as (store, group), kafka_output(settings.kafka_bootstrap_servers) as output:
+    async with _connected(settings) as (store, group), kafka_output(kafka_connection(settings)) as output:
         events = KafkaVideoEvents(output)
         replay = _Replay(settings=settings, options=options, tell=tell, store=store, group=group, output=events)
         return await replay.run()
@@ -205,7 +206,7 @@ class _Replay:
         self._partition_of = partitioner(settings.topic_partitions)
         self._patience = Patience(self._say_waiting)
         self._attempt = uuid4().hex[:12]
-        self._raw_log = KafkaRawLog(settings.kafka_bootstrap_servers)
+        self._raw_log = KafkaRawLog(kafka_connection(settings))
         self._run: Run
         self._offsets: dict[int, int] = {}
         self._living = 0
@@ -327,7 +328,7 @@ class _Replay:
         self, number: int, extents: list[Extent], processes: int, tell: Callable[[int, Loaded], Awaitable[None]]
     ) -> None:
         task = LoadTask(
-            bootstrap=self._settings.kafka_bootstrap_servers,
+            kafka=kafka_connection(self._settings),
             mongodb_uri=self._settings.mongodb_uri.get_secret_value(),
             database=self._settings.mongodb_database,
             shadow=self._run.shadow,

@@ -60,6 +60,13 @@ def test_every_alert_is_in_a_guide() -> None:
     assert {alert["alert"] for rules in RULES for alert in alerts(rules)} <= explained
 
 
+def test_the_operations_guide_says_what_to_do_about_each_alert() -> None:
+    table = (ROOT / "docs/operations.md").read_text().partition("\n## Alerts\n")[2].partition("\n## ")[0]
+
+    named = re.findall(r"`(YouSync\w+)`", table)
+    assert sorted(named) == sorted(alert["alert"] for rules in RULES for alert in alerts(rules))
+
+
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
 def test_guides_name_metrics_and_alerts_that_exist(guide: Path) -> None:
     text = guide.read_text()

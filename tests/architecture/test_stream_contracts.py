@@ -263,12 +263,6 @@ def test_the_page_of_dead_letters_names_every_reason() -> None:
     assert set(re.findall(r"^\| `(\w+)` \|", reasons, re.MULTILINE)) == set(get_args(Reason))
 
 
-def test_every_link_of_the_pages_leads_somewhere() -> None:
-    for page in STREAMS.glob("*.md"):
-        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
-            assert target.startswith("https://") or (STREAMS / target).exists(), (page.name, target)
-
-
 # AsyncAPI: what its own parser cannot know. That it is AsyncAPI is test_asyncapi's.
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from contract.topics import CHANGELOG, DEAD_LETTER, VIDEOS, topic_specs
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from tests.conftest import Servers
 from tests.fault.record_writer import RecordWriter
@@ -277,7 +278,7 @@ class Storm:
         Raises:
             StormFailure: a promise is broken, or a worker does not come back.
         """
-        asyncio.run(create_missing_topics(self._servers.kafka_bootstrap, topic_specs(PARTITIONS), 1))
+        asyncio.run(create_missing_topics(KafkaConnection(self._servers.kafka_bootstrap), topic_specs(PARTITIONS), 1))
         self._began = time.monotonic()
         try:
             with self._writer:
@@ -337,7 +338,7 @@ class Storm:
 
         def recreate(topic: str) -> None:
             asyncio.run(delete_topic(bootstrap, topic))
-            asyncio.run(create_missing_topics(bootstrap, [wanted[topic]], 1))
+            asyncio.run(create_missing_topics(KafkaConnection(bootstrap), [wanted[topic]], 1))
 
         return {
             "refuse writes to": lambda topic: asyncio.run(refuse_writes(bootstrap, wanted[topic])),

@@ -15,6 +15,7 @@ from typing import Final
 import pytest
 
 from contract.topics import topic_specs
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from processors.decode import Record
 from tests.conftest import Servers, start_servers
@@ -55,7 +56,7 @@ def story() -> Story:
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     servers = start_servers(tmp_path_factory.mktemp("crash-points"))
-    asyncio.run(create_missing_topics(servers.kafka_bootstrap, topic_specs(PARTITIONS), 1))
+    asyncio.run(create_missing_topics(KafkaConnection(servers.kafka_bootstrap), topic_specs(PARTITIONS), 1))
     yield servers
     servers.stop()
 

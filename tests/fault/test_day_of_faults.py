@@ -33,6 +33,7 @@ from contract.producer_state import LEDGER_PREFIX, SEARCH_BUCKET, UNITS_BUCKET, 
 from contract.query_match import matches, parse_query
 from contract.times import pacific_date
 from contract.topics import PRODUCER_STATE, RAW, topic_specs
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from ops.metrics import ProducerMetrics
 from producer.calls import Calls
@@ -369,10 +370,10 @@ class Producer:
         """A process that has taken over, as `producer.service` makes one."""
         clock = self._world.clock
         async with AsyncExitStack() as stack:
-            kafka = KafkaWriter(self._bootstrap)
+            kafka = KafkaWriter(KafkaConnection(self._bootstrap))
             stack.push_async_callback(kafka.close)
             writer = MortalWriter(kafka, self._world.acknowledged)
-            leadership = await stack.enter_async_context(Leadership(self._bootstrap, writer, 60))
+            leadership = await stack.enter_async_context(Leadership(KafkaConnection(self._bootstrap), writer, 60))
             term = await leadership.lead()
             state = ProducerState(term, term.values)
             metrics = ProducerMetrics(CollectorRegistry())
@@ -447,7 +448,7 @@ def count_debits(state: Sequence[ConsumerRecord]) -> int:
 
 async def test_every_video_of_any_answer_is_in_the_raw_topic(make_servers: MakeServers, tmp_path: Path) -> None:
     bootstrap = make_servers().kafka_bootstrap
-    await create_missing_topics(bootstrap, topic_specs(PARTITIONS), 1)
+    await create_missing_topics(KafkaConnection(bootstrap), topic_specs(PARTITIONS), 1)
     world = World(tmp_path, SEED)
     world.begin()
     server = TestServer(create_app(world.simulation, trickle_seconds=8))

@@ -12,6 +12,7 @@ import pymongo
 import pytest
 
 from contract.topics import topic_specs
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from processors.decode import Record
 from tests.conftest import MakeServers
@@ -45,7 +46,7 @@ def twenty_thousand_items() -> list[Record]:
 @pytest.mark.parametrize("wiped", [False, True], ids=["volume-kept", "volume-lost"])
 def test_a_processor_killed_in_the_middle_loses_nothing(make_servers: MakeServers, tmp_path: Path, wiped: bool) -> None:
     servers = make_servers()
-    asyncio.run(create_missing_topics(servers.kafka_bootstrap, topic_specs(PARTITIONS), 1))
+    asyncio.run(create_missing_topics(KafkaConnection(servers.kafka_bootstrap), topic_specs(PARTITIONS), 1))
     asyncio.run(produce(servers.kafka_bootstrap, twenty_thousand_items()))
     settings = {
         "KAFKA_BOOTSTRAP_SERVERS": servers.kafka_bootstrap,

@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaProducer
 
 from contract.times import format_seconds
 from contract.topics import RAW, topic_specs
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from processors.decode import Record
 from processors.document import Document, VideoDocument
@@ -235,7 +236,7 @@ class Stack:
 def stack(make_servers: MakeServers, tmp_path: Path) -> Iterator[Stack]:
     """Base videos in the store, one worker and the API running."""
     servers = make_servers()
-    asyncio.run(create_missing_topics(servers.kafka_bootstrap, topic_specs(PARTITIONS), 1))
+    asyncio.run(create_missing_topics(KafkaConnection(servers.kafka_bootstrap), topic_specs(PARTITIONS), 1))
     stack = Stack(servers, tmp_path)
     stack.produce(*(item(number) for number in range(BASE)))
     try:

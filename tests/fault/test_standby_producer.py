@@ -20,6 +20,7 @@ from aiokafka import AIOKafkaConsumer
 from contract.producer_state import LEADER_KEY, FollowedVideo, Leader, video_key
 from contract.times import format_millis, parse_rfc3339_ms
 from contract.topics import PRODUCER_STATE, RAW
+from ops.kafka_connection import KafkaConnection
 from producer.kafka_record import KafkaRecord
 from producer.kafka_writer import KafkaWriter
 from producer.state_log import StateFold, epoch_headers
@@ -153,7 +154,7 @@ async def write_known_videos(bootstrap: str) -> None:
     leader = msgspec.json.encode(Leader(1, "no-more", now))
     video = msgspec.json.encode(FollowedVideo(now, now, ("a query of some length", "another"), completed=True))
     entries = {LEADER_KEY: leader} | {video_key(f"known{number:06d}"): video for number in range(KNOWN_VIDEOS)}
-    writer = KafkaWriter(bootstrap)
+    writer = KafkaWriter(KafkaConnection(bootstrap))
     await writer.write([KafkaRecord(PRODUCER_STATE, *entry, epoch_headers(1)) for entry in entries.items()])
     await writer.close()
 

@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 
 from contract.topics import CHANGELOG, topic_specs
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from processors.decode import Record
 from tests.conftest import MakeServers, Servers
@@ -30,7 +31,7 @@ class Stage:
         self._folder = folder
         self._time_ms = NOW_MS
         self._specs = topic_specs(PARTITIONS)
-        asyncio.run(create_missing_topics(servers.kafka_bootstrap, self._specs, 1))
+        asyncio.run(create_missing_topics(KafkaConnection(servers.kafka_bootstrap), self._specs, 1))
 
     def home(self, name: str) -> Path:
         return self._folder / name
@@ -58,7 +59,7 @@ class Stage:
 
     def recreate_changelog(self) -> None:
         asyncio.run(delete_topic(self._servers.kafka_bootstrap, CHANGELOG))
-        asyncio.run(create_missing_topics(self._servers.kafka_bootstrap, self._specs, 1))
+        asyncio.run(create_missing_topics(KafkaConnection(self._servers.kafka_bootstrap), self._specs, 1))
 
     def check(self) -> None:
         asyncio.run(check_history(self._servers.kafka_bootstrap, self._servers.mongodb_uri))

@@ -11,6 +11,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from contract.topics import RAW, topic_specs
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from processors.decode import Record
 from tests.conftest import MakeServers, Servers
@@ -28,7 +29,7 @@ VIDEOS = 12_000
 def stack(make_servers: MakeServers) -> Servers:
     """Servers of this test's own, with the topics."""
     servers = make_servers()
-    asyncio.run(create_missing_topics(servers.kafka_bootstrap, topic_specs(PARTITIONS), 1))
+    asyncio.run(create_missing_topics(KafkaConnection(servers.kafka_bootstrap), topic_specs(PARTITIONS), 1))
     return servers
 
 

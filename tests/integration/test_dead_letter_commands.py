@@ -20,6 +20,7 @@ from aiokafka import AIOKafkaProducer
 
 from contract.topics import DEAD_LETTER, RAW, topic_specs
 from ops.clock import now_ms
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from processors.decode import Record
 from processors.document import VideoDocument
@@ -78,7 +79,7 @@ class Operator:
 def stack(make_servers: MakeServers) -> Servers:
     """Servers of this test's own, with the topics."""
     servers = make_servers()
-    asyncio.run(create_missing_topics(servers.kafka_bootstrap, topic_specs(PARTITIONS), 1))
+    asyncio.run(create_missing_topics(KafkaConnection(servers.kafka_bootstrap), topic_specs(PARTITIONS), 1))
     return servers
 
 
@@ -339,7 +340,7 @@ def test_strangers_are_passed_over_and_missing_parts_are_named(make_servers: Mak
     operator = Operator(make_servers(), tmp_path)
     bootstrap = operator.servers.kafka_bootstrap
     assert "`yousync topics`" in operator.types("list", exits_with=2)
-    asyncio.run(create_missing_topics(bootstrap, topic_specs(PARTITIONS), 1))
+    asyncio.run(create_missing_topics(KafkaConnection(bootstrap), topic_specs(PARTITIONS), 1))
 
     asyncio.run(_send_stranger(bootstrap))
     assert "are no dead letters, passed over: 1." in operator.types("list")

@@ -7,6 +7,7 @@ import pytest
 
 from contract.topics import VIDEOS as VIDEO_EVENTS
 from contract.topics import topic_specs
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from query_api.filters import Filters
 from query_api.pagination import PageRequest
@@ -109,7 +110,8 @@ async def test_a_topic_made_anew_is_followed_from_its_beginning(stack: Servers, 
         await processor.reconnect()
 
         await delete_topic(stack.kafka_bootstrap, VIDEO_EVENTS)
-        while VIDEO_EVENTS not in await create_missing_topics(stack.kafka_bootstrap, topic_specs(PARTITIONS), 1):  # noqa: ASYNC110  # the broker's
+        kafka = KafkaConnection(stack.kafka_bootstrap)
+        while VIDEO_EVENTS not in await create_missing_topics(kafka, topic_specs(PARTITIONS), 1):  # noqa: ASYNC110  # the broker's
             await asyncio.sleep(0.2)
         await until(lambda: len(node.feed.beginnings) == 2)
 
@@ -118,7 +120,7 @@ async def test_a_topic_made_anew_is_followed_from_its_beginning(stack: Servers, 
 
 
 async def test_missing_topic_and_collection_are_waited_for(stack: Servers) -> None:
-    await create_missing_topics(stack.kafka_bootstrap, topic_specs(PARTITIONS), 1)
+    await create_missing_topics(KafkaConnection(stack.kafka_bootstrap), topic_specs(PARTITIONS), 1)
     await delete_topic(stack.kafka_bootstrap, VIDEO_EVENTS)
     processor = Processor(stack)
     async with running_node(processor) as node:

@@ -18,6 +18,7 @@ import pytest
 
 from contract.producer_state import LEADER_KEY, FollowedVideo, video_key
 from contract.topics import PRODUCER_STATE, TopicSpec, topic_specs
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics, topic_faults
 from producer import partition_owner, state_reader
 from producer.kafka_record import KafkaRecord
@@ -50,14 +51,18 @@ class Log:
 
     def leadership(self, session_seconds: float, writer: KafkaWriter | None = None) -> Leadership:
         return Leadership(
-            self.bootstrap, writer or self.writer, session_seconds, topic=self.topic, group=f"{self.topic}-group"
+            KafkaConnection(self.bootstrap),
+            writer or self.writer,
+            session_seconds,
+            topic=self.topic,
+            group=f"{self.topic}-group",
         )
 
     async def operator_writes(self, key: bytes, value: bytes | None) -> None:
         await self.writer.write([KafkaRecord(self.topic, key, value)])
 
     async def records(self) -> list[StateRecord]:
-        reader = StateReader(self.bootstrap, self.topic)
+        reader = StateReader(KafkaConnection(self.bootstrap), self.topic)
         try:
             end, found = await reader.end(), list[StateRecord]()
             while reader.position < end:
@@ -82,9 +87,9 @@ def state_spec(name: str) -> TopicSpec:
 @pytest.fixture
 async def log(servers: Servers) -> AsyncIterator[Log]:
     spec = state_spec(f"leadership-{uuid.uuid4().hex}")
-    await create_missing_topics(servers.kafka_bootstrap, [spec], 1)
-    assert await topic_faults(servers.kafka_bootstrap, [spec]) == []
-    writer = KafkaWriter(servers.kafka_bootstrap)
+    await create_missing_topics(KafkaConnection(servers.kafka_bootstrap), [spec], 1)
+    assert await topic_faults(KafkaConnection(servers.kafka_bootstrap), [spec]) == []
+    writer = KafkaWriter(KafkaConnection(servers.kafka_bootstrap))
     yield Log(servers.kafka_bootstrap, spec.name, writer)
     await writer.close()
 
@@ -226,7 +231,7 @@ class ThreadedLeader:
         self._awake.set()
 
     async def start(self) -> tuple[Leadership, KafkaWriter, Term]:
-        writer = KafkaWriter(self._log.bootstrap)
+        writer = KafkaWriter(KafkaConnection(self._log.bootstrap))
         leadership = await self._log.leadership(SHORT_SECONDS, writer).__aenter__()
         return leadership, writer, await leadership.lead()
 
@@ -317,7 +322,7 @@ async def test_a_record_of_a_greater_epoch_deposes_although_the_group_has_not_sa
 
 async def test_a_reader_that_hears_nothing_goes_on_where_it_was(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state_reader, "_QUIET_SECONDS", 0.0)
-    reader = StateReader(log.bootstrap, log.topic)
+    reader = StateReader(KafkaConnection(log.bootstrap), log.topic)
     for number in range(3):
         await log.operator_writes(b"k", b"%d" % number)
         while not (records := await soon(reader.read())):
@@ -354,8 +359,8 @@ async def test_a_take_over_reads_a_hundred_thousand_videos(log: Log) -> None:
 async def test_a_leader_goes_on_when_the_brokers_come_back(make_servers: MakeServers) -> None:
     servers = make_servers()
     spec = state_spec("state")
-    await create_missing_topics(servers.kafka_bootstrap, [spec], 1)
-    writer = KafkaWriter(servers.kafka_bootstrap)
+    await create_missing_topics(KafkaConnection(servers.kafka_bootstrap), [spec], 1)
+    writer = KafkaWriter(KafkaConnection(servers.kafka_bootstrap))
     log = Log(servers.kafka_bootstrap, spec.name, writer)
     async with log.leadership(SHORT_SECONDS) as leadership:
         term = await soon(leadership.lead())

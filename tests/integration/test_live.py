@@ -21,6 +21,7 @@ from contract.events import VIDEO_DISCOVERED, VIDEO_REMOVED, VIDEO_UPDATED, Vide
 from contract.read_model import sort_key
 from contract.topics import DAY_MS, VIDEOS, topic_specs
 from contract.video import Channel, encode
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from ops.metrics import ApiMetrics
 from query_api.answering import serve_routes
@@ -49,7 +50,7 @@ def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port, controller_port = free_ports(2)
     kafka = KafkaServer(folder / "kafka", folder / "kafka.log", port, controller_port, kafka_jars(lambda *_: None))
     kafka.start()
-    asyncio.run(create_missing_topics(kafka.address, topic_specs(PARTITIONS), 1))
+    asyncio.run(create_missing_topics(KafkaConnection(kafka.address), topic_specs(PARTITIONS), 1))
     yield kafka.address
     kafka.stop()
 
@@ -206,7 +207,7 @@ def make_node(bootstrap: str) -> MakeNode:
         feed = feed or LiveFeed(entries=entries, overlap_seconds=0, tick_seconds=0.05)
         metrics = Metrics()
         app = web.Application()
-        app[LIVE] = LiveStreams(feed, history or KafkaHistory(bootstrap), metrics, **limits)
+        app[LIVE] = LiveStreams(feed, history or KafkaHistory(KafkaConnection(bootstrap)), metrics, **limits)
         serve_routes(app, ROUTES, metrics)
         app.on_shutdown.append(end_streams)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=PATIENCE_SECONDS)
@@ -368,7 +369,7 @@ async def test_repeats_in_kafka_are_not_told_again_past_the_ring_either(make_nod
         await producer.stop()
         await node.publish([three, two], type_=VIDEO_UPDATED)
         assert told[-1].id is not None
-        missed = await _read(KafkaHistory(bootstrap), told[-1].id, node.end)
+        missed = await _read(KafkaHistory(KafkaConnection(bootstrap)), told[-1].id, node.end)
 
         assert sorted(event.video_id for event in missed) == [make_id(two), make_id(three)]
 
@@ -384,7 +385,7 @@ async def test_nothing_is_read_from_beyond_where_the_ring_begins(make_node: Make
         until = node.end
         await node.publish(fresh(8))
 
-        missed = await _read(KafkaHistory(bootstrap), since, until)
+        missed = await _read(KafkaHistory(KafkaConnection(bootstrap)), since, until)
 
     assert len(missed) == 8
     assert all(event.offset < until[event.partition] for event in missed)
@@ -396,9 +397,9 @@ async def test_who_missed_the_same_as_another_before_is_told_without_kafka(make_
         await node.publish(fresh(8))
         late = node.end
         await node.publish(fresh(8))
-        history = KafkaHistory(bootstrap)
+        history = KafkaHistory(KafkaConnection(bootstrap))
         first = await _read(history, late, node.end)
-        history._bootstrap = f"127.0.0.1:{free_port()}"  # type: ignore[misc]
+        history._connection = KafkaConnection(f"127.0.0.1:{free_port()}")  # type: ignore[misc]
         second = await _read(history, early, node.end)
 
         assert [event for event in second if event.offset >= late[event.partition]] == first
@@ -428,8 +429,11 @@ async def test_what_cannot_be_told_any_more_is_a_reset(make_node: MakeNode, boot
             assert (told.name, told.data, told.id) == ("reset", why, node.end)
 
     for history, why in (
-        (KafkaHistory(bootstrap, clock=lambda: int(time.time() * 1000) + 7 * DAY_MS), "Last-Event-ID is too old."),
-        (KafkaHistory(bootstrap, most_events=10), "Too much was missed."),
+        (
+            KafkaHistory(KafkaConnection(bootstrap), clock=lambda: int(time.time() * 1000) + 7 * DAY_MS),
+            "Last-Event-ID is too old.",
+        ),
+        (KafkaHistory(KafkaConnection(bootstrap), most_events=10), "Too much was missed."),
     ):
         async with make_node(history=history) as node:
             stream = await node.open(since=since)
@@ -441,7 +445,7 @@ async def test_what_cannot_be_told_any_more_is_a_reset(make_node: MakeNode, boot
 
 
 async def test_an_id_of_a_silent_time_is_not_too_old(make_node: MakeNode, bootstrap: str) -> None:
-    history = KafkaHistory(bootstrap, clock=lambda: int(time.time() * 1000) + 7 * DAY_MS)
+    history = KafkaHistory(KafkaConnection(bootstrap), clock=lambda: int(time.time() * 1000) + 7 * DAY_MS)
     async with make_node(entries=2, history=history) as node:
         since = node.end
         assert await _read(history, since, since) == []
@@ -453,7 +457,7 @@ async def test_an_id_of_a_silent_time_is_not_too_old(make_node: MakeNode, bootst
 
 
 async def test_with_kafka_away_a_client_is_dropped_and_goes_on_later(make_node: MakeNode) -> None:
-    async with make_node(entries=2, history=KafkaHistory(f"127.0.0.1:{free_port()}")) as node:
+    async with make_node(entries=2, history=KafkaHistory(KafkaConnection(f"127.0.0.1:{free_port()}"))) as node:
         since = node.end
         await node.publish(fresh(9))
         stream = await node.open(since=since)
@@ -470,12 +474,12 @@ async def test_only_so_many_are_read_for_at_once_and_others_wait_in_line(make_no
     async with make_node() as node:
         since = node.end
         await node.publish(fresh(3))
-        history = KafkaHistory(bootstrap, readers=1)
+        history = KafkaHistory(KafkaConnection(bootstrap), readers=1)
         first, second = history.read(since, node.end), history.read(since, node.end)
         await anext(first)
         waiting = asyncio.ensure_future(anext(second))
         for _ in range(3):  # as long as the second would need
-            await _read(KafkaHistory(bootstrap), since, node.end)
+            await _read(KafkaHistory(KafkaConnection(bootstrap)), since, node.end)
         assert not waiting.done()
         await first.aclose()
         assert await waiting

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from pymongo import MongoClient, WriteConcern
 
 from contract.topics import RAW, TopicSpec, topic_specs
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import TopicsError, create_missing_topics, require_topics, topic_faults, wait_for_kafka
 from tests.conftest import MakeServers, Servers
 from yousync.local.kafka import KafkaServer
@@ -46,32 +47,34 @@ async def test_created_topics_match_the_contract(servers: Servers) -> None:
     specs = [msgspec.structs.replace(spec, name=f"fresh.{spec.name}") for spec in topic_specs(4)]
 
     with pytest.raises(TopicsError, match=r"topic fresh\.youtube\.videos\.raw is missing.*yousync topics"):
-        await require_topics(bootstrap, specs)
+        await require_topics(KafkaConnection(bootstrap), specs)
 
-    assert await create_missing_topics(bootstrap, specs, 1) == [spec.name for spec in specs]
-    assert await create_missing_topics(bootstrap, specs, 1) == []
-    assert await topic_faults(bootstrap, specs) == []
-    await require_topics(bootstrap, specs)
+    assert await create_missing_topics(KafkaConnection(bootstrap), specs, 1) == [spec.name for spec in specs]
+    assert await create_missing_topics(KafkaConnection(bootstrap), specs, 1) == []
+    assert await topic_faults(KafkaConnection(bootstrap), specs) == []
+    await require_topics(KafkaConnection(bootstrap), specs)
 
 
 async def test_drifted_topics_are_named_with_wanted_and_found(servers: Servers) -> None:
     await create_missing_topics(
-        servers.kafka_bootstrap, [TopicSpec("drifted", 2, {"retention.ms": "5", "cleanup.policy": "compact"})], 1
+        KafkaConnection(servers.kafka_bootstrap),
+        [TopicSpec("drifted", 2, {"retention.ms": "5", "cleanup.policy": "compact"})],
+        1,
     )
     wanted = [TopicSpec("drifted", 3, {"retention.ms": "7", "cleanup.policy": "compact"})]
 
-    assert await topic_faults(servers.kafka_bootstrap, wanted) == [
+    assert await topic_faults(KafkaConnection(servers.kafka_bootstrap), wanted) == [
         "topic drifted has 2 partitions, wanted are 3",
         "topic drifted: retention.ms is 5, wanted is 7",
     ]
     with pytest.raises(TopicsError, match="2 partitions, wanted are 3"):
-        await require_topics(servers.kafka_bootstrap, wanted)
-    await require_topics(servers.kafka_bootstrap, [TopicSpec("drifted", 2, {"retention.ms": "7"})])
+        await require_topics(KafkaConnection(servers.kafka_bootstrap), wanted)
+    await require_topics(KafkaConnection(servers.kafka_bootstrap), [TopicSpec("drifted", 2, {"retention.ms": "7"})])
 
 
 async def test_killed_servers_keep_what_they_acknowledged(make_servers: MakeServers) -> None:
     servers = make_servers()
-    await create_missing_topics(servers.kafka_bootstrap, topic_specs(1), 1)
+    await create_missing_topics(KafkaConnection(servers.kafka_bootstrap), topic_specs(1), 1)
     await _send(servers, b"kept")
     with _database(servers) as client:
         client.test.get_collection("kept", write_concern=WriteConcern(j=True)).insert_one({"_id": "kept"})
@@ -88,7 +91,7 @@ async def test_killed_servers_keep_what_they_acknowledged(make_servers: MakeServ
 
 async def test_stopped_servers_leave_no_process_and_kafka_goes_on_at_other_ports(make_servers: MakeServers) -> None:
     servers = make_servers()
-    await create_missing_topics(servers.kafka_bootstrap, topic_specs(1), 1)
+    await create_missing_topics(KafkaConnection(servers.kafka_bootstrap), topic_specs(1), 1)
     await _send(servers, b"kept")
     processes = [psutil.Process(server.pid) for server in (servers.kafka, servers.mongod)]
 
@@ -99,7 +102,7 @@ async def test_stopped_servers_leave_no_process_and_kafka_goes_on_at_other_ports
 
     port, controller_port = free_ports(2)
     moved = KafkaServer(servers.kafka._folder, servers.kafka.log_file, port, controller_port, servers.kafka._jars)
-    waiting = asyncio.create_task(wait_for_kafka(moved.address))
+    waiting = asyncio.create_task(wait_for_kafka(KafkaConnection(moved.address)))
     await asyncio.sleep(0.5)
     assert not waiting.done()
     try:

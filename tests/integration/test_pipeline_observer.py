@@ -14,6 +14,7 @@ from contract.settings import Settings, load_settings
 from contract.times import pacific_date
 from contract.topics import DEAD_LETTER, PRODUCER_STATE, PROJECTOR_GROUP, RAW, topic_specs
 from ops.clock import now_ms
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from ops.pipeline_observer import PipelineObserver, QuotaLeft
 from query_api.pipeline import Pipeline, PipelineHealth
@@ -65,7 +66,7 @@ async def test_figures_follow_kafka_and_are_unknown_without_it(
     observer = PipelineObserver(settings)
     assert (await observer.observe(datetime.now(UTC))).fault == f"topic {RAW} is missing"
 
-    await create_missing_topics(servers.kafka_bootstrap, topic_specs(2), 1)
+    await create_missing_topics(KafkaConnection(servers.kafka_bootstrap), topic_specs(2), 1)
     await _write(
         settings,
         *((RAW, b"key", {}, None) for _ in range(7)),

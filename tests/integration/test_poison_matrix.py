@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from contract import events
 from contract.events import read_dead_letter_headers, read_video_headers
 from contract.topics import DEAD_LETTER, DEAD_LETTER_MAX_BYTES, RAW, VIDEOS, topic_specs
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from processors.decode import Record
 from tests.conftest import MakeServers, Servers
@@ -44,7 +45,7 @@ MATRIX = poison_matrix()
 def stack(make_servers: MakeServers) -> Servers:
     """Servers of this test's own, with the topics."""
     servers = make_servers()
-    asyncio.run(create_missing_topics(servers.kafka_bootstrap, topic_specs(PARTITIONS), 1))
+    asyncio.run(create_missing_topics(KafkaConnection(servers.kafka_bootstrap), topic_specs(PARTITIONS), 1))
     return servers
 
 

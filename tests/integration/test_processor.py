@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from contract import events
 from contract.topics import RAW, topic_specs
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from processors.decode import Record
 from tests.conftest import MakeServers, Servers
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.integration
 def stack(make_servers: MakeServers) -> Servers:
     """Servers of this test's own, with the topics."""
     servers = make_servers()
-    asyncio.run(create_missing_topics(servers.kafka_bootstrap, topic_specs(PARTITIONS), 1))
+    asyncio.run(create_missing_topics(KafkaConnection(servers.kafka_bootstrap), topic_specs(PARTITIONS), 1))
     return servers
 
 
@@ -271,7 +272,7 @@ async def recreate_raw_topic(bootstrap: str) -> None:
         await admin.delete_topics([RAW])
     finally:
         await admin.close()
-    while RAW not in await create_missing_topics(bootstrap, topic_specs(PARTITIONS), 1):  # noqa: ASYNC110  # the broker's
+    while RAW not in await create_missing_topics(KafkaConnection(bootstrap), topic_specs(PARTITIONS), 1):  # noqa: ASYNC110  # the broker's
         await asyncio.sleep(0.2)
 
 

@@ -19,6 +19,7 @@ from contract import producer_state as wire
 from contract.producer_state import FollowedQuery, FollowedVideo, Leader, Ledger, PurgeRequest, Watermark
 from contract.times import format_millis, pacific_date
 from contract.topics import DAY_MS, PRODUCER_STATE, RAW, topic_specs
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from producer.kafka_writer import KafkaWriter
 from producer.leadership import Leadership
@@ -111,7 +112,7 @@ async def test_commands_with_nobody_polling_and_beside_a_producer(make_servers: 
 
 async def _queries_and_quota(operator: Operator) -> None:
     assert "`yousync topics`" in await operator.types("queries", "list", exits_with=2)
-    await create_missing_topics(operator.bootstrap, topic_specs(4), 1)
+    await create_missing_topics(KafkaConnection(operator.bootstrap), topic_specs(4), 1)
     assert "No query was ever followed" in await operator.types("queries", "list")
     await write_as_leader(operator.bootstrap, remembered(), epoch=3)
 
@@ -148,8 +149,8 @@ async def _purge_with_nobody_polling(operator: Operator) -> None:
 
 
 async def _beside_a_producer(operator: Operator) -> None:
-    writer = KafkaWriter(operator.bootstrap)
-    async with Leadership(operator.bootstrap, writer, 6.0) as leadership:
+    writer = KafkaWriter(KafkaConnection(operator.bootstrap))
+    async with Leadership(KafkaConnection(operator.bootstrap), writer, 6.0) as leadership:
         term = await leadership.lead()
         await term.append(remembered())
         removed = await operator.removed()

@@ -24,6 +24,7 @@ from contract.producer_state import FollowedQuery, query_key
 from contract.read_model import INDEXES, VIDEOS
 from contract.topics import PRODUCER_STATE, topic_specs
 from contract.video import Channel
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from query_api.pagination import encode_cursor
 from tests.conftest import MakeServers, Servers
@@ -321,7 +322,7 @@ async def test_queries_and_channels_are_listed_by_name_with_their_counts(
     http: aiohttp.ClientSession, make_servers: MakeServers, start_api: StartApi
 ) -> None:
     servers = make_servers()
-    await create_missing_topics(servers.kafka_bootstrap, topic_specs(1), 1)
+    await create_missing_topics(KafkaConnection(servers.kafka_bootstrap), topic_specs(1), 1)
     stored = []
     for number in range(6):
         channel = Channel(f"UC{number % 3}", f"Channel {number % 3} at {number}")

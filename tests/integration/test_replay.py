@@ -21,6 +21,7 @@ from aiokafka.structs import TopicPartition
 from contract import events
 from contract.read_model import PROJECTION_VERSION, READ_MODEL, REPLAY_ID, VIDEOS
 from contract.topics import PROJECTOR_GROUP, RAW, projector_client_id, topic_specs
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from processors.decode import Record
 from processors.document import Document, VideoDocument
@@ -57,7 +58,7 @@ def random_records(seed: int, count: int) -> list[Record]:
 
 
 def fill(servers: Servers, records: list[Record]) -> None:
-    asyncio.run(create_missing_topics(servers.kafka_bootstrap, topic_specs(PARTITIONS), 1))
+    asyncio.run(create_missing_topics(KafkaConnection(servers.kafka_bootstrap), topic_specs(PARTITIONS), 1))
     asyncio.run(produce(servers.kafka_bootstrap, records))
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from contract.topics import RAW, topic_specs
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from processors.decode import Record
 from processors.watchdog import REMEDY
@@ -35,7 +36,7 @@ VIDEOS = 200
 def stack(make_servers: MakeServers) -> Servers:
     """Servers of this test's own, with the topics and some videos."""
     servers = make_servers()
-    asyncio.run(create_missing_topics(servers.kafka_bootstrap, topic_specs(PARTITIONS), 1))
+    asyncio.run(create_missing_topics(KafkaConnection(servers.kafka_bootstrap), topic_specs(PARTITIONS), 1))
     asyncio.run(produce(servers.kafka_bootstrap, [record(number, 0, search_item(number)) for number in range(VIDEOS)]))
     return servers
 

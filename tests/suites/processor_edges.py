@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from contract.settings import load_settings
 from contract.topics import DEAD_LETTER, topic_specs
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from processors.app import create_app, known_videos_table
 from processors.decode import Record, Refusal, decode
@@ -51,7 +52,7 @@ Reader = Callable[[], Awaitable[list[ConsumerRecord]]]
 @asynccontextmanager
 async def new_records(bootstrap: str, topic: str) -> AsyncIterator[Reader]:
     """A reader of what the topic got since, by partition and offset; topics are made when missing."""
-    await create_missing_topics(bootstrap, topic_specs(PARTITIONS), 1)
+    await create_missing_topics(KafkaConnection(bootstrap), topic_specs(PARTITIONS), 1)
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     await consumer.start()
     try:

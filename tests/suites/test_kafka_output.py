@@ -14,6 +14,7 @@ from contract import events
 from contract.events import Headers, VideoEnvelope, read_dead_letter_headers, read_video_headers, video_headers
 from contract.topics import DEAD_LETTER, RAW, VIDEOS, topic_specs
 from contract.version import VERSION
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from processors.decode import Record, Refusal
 from processors.kafka_output import KafkaDeadLetters, KafkaVideoEvents, kafka_output
@@ -56,7 +57,7 @@ async def video_events(request: pytest.FixtureRequest) -> AsyncIterator[Events]:
         yield Events(fake, sent_to_fake)
         return
     bootstrap = request.getfixturevalue("servers").kafka_bootstrap
-    async with new_records(bootstrap, VIDEOS) as read, kafka_output(bootstrap) as output:
+    async with new_records(bootstrap, VIDEOS) as read, kafka_output(KafkaConnection(bootstrap)) as output:
 
         async def sent_to_kafka() -> list[SentEvent]:
             return [_sent_event(one) for one in await read()]
@@ -155,7 +156,7 @@ async def dead_letters(request: pytest.FixtureRequest) -> AsyncIterator[Letters]
         yield Letters(fake, sent_to_fake)
         return
     bootstrap = request.getfixturevalue("servers").kafka_bootstrap
-    async with new_records(bootstrap, DEAD_LETTER) as read, kafka_output(bootstrap) as output:
+    async with new_records(bootstrap, DEAD_LETTER) as read, kafka_output(KafkaConnection(bootstrap)) as output:
 
         async def sent_to_kafka() -> list[Letter]:
             return [_letter(one) for one in await read()]
@@ -206,7 +207,7 @@ async def test_no_dead_letters_are_none(dead_letters: Letters) -> None:
 @pytest.fixture
 async def kafka_letters(servers: Servers) -> AsyncIterator[tuple[KafkaDeadLetters, Reader]]:
     bootstrap = servers.kafka_bootstrap
-    async with new_records(bootstrap, DEAD_LETTER) as read, kafka_output(bootstrap) as output:
+    async with new_records(bootstrap, DEAD_LETTER) as read, kafka_output(KafkaConnection(bootstrap)) as output:
         yield KafkaDeadLetters(output), read
 
 
@@ -261,8 +262,8 @@ async def test_without_the_broker_all_of_kafka_is_unavailable_until_it_is_back(
 ) -> None:
     servers = make_servers()
     bootstrap = servers.kafka_bootstrap
-    await create_missing_topics(bootstrap, topic_specs(PARTITIONS), 1)
-    async with kafka_output(bootstrap) as output, opened_table(tmp_path) as table:
+    await create_missing_topics(KafkaConnection(bootstrap), topic_specs(PARTITIONS), 1)
+    async with kafka_output(KafkaConnection(bootstrap)) as output, opened_table(tmp_path) as table:
         known_videos = FaustKnownVideos(table, output)
         sends: list[Callable[[], Awaitable[None]]] = [
             lambda: KafkaVideoEvents(output).send([(event(1, 1), b"{}")]),

@@ -12,6 +12,7 @@ import pytest
 from faust.types import TP
 
 from contract.topics import CHANGELOG
+from ops.kafka_connection import KafkaConnection
 from processors.dedup import encode_known
 from processors.kafka_output import kafka_output
 from processors.known_videos import FaustKnownVideos
@@ -43,7 +44,7 @@ class RealTable:
 async def real_table(bootstrap: str, folder: Path) -> AsyncIterator[RealTable]:
     async with (
         new_records(bootstrap, CHANGELOG) as read,
-        kafka_output(bootstrap) as output,
+        kafka_output(KafkaConnection(bootstrap)) as output,
         opened_table(folder) as table,
     ):
         yield RealTable(FaustKnownVideos(table, output), table, read)

@@ -13,6 +13,7 @@ import pytest
 from aiokafka.partitioner import murmur2
 
 from contract.topics import RAW_MAX_BYTES, TopicSpec
+from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import create_missing_topics
 from producer.kafka_record import KafkaRecord
 from producer.kafka_writer import KafkaWriter
@@ -46,8 +47,8 @@ async def edges(request: pytest.FixtureRequest) -> AsyncIterator[Edges]:
     servers: Servers = request.getfixturevalue("servers")
     bootstrap, name = servers.kafka_bootstrap, f"producer-edges-{uuid.uuid4().hex}"
     raw = TopicSpec(f"{name}-raw", PARTITIONS, {"max.message.bytes": str(RAW_MAX_BYTES)})
-    await create_missing_topics(bootstrap, [raw], 1)
-    kafka = KafkaWriter(bootstrap)
+    await create_missing_topics(KafkaConnection(bootstrap), [raw], 1)
+    kafka = KafkaWriter(KafkaConnection(bootstrap))
     try:
         yield Edges(kafka, raw.name, lambda: asyncio.ensure_future(read_records(bootstrap, raw.name)))
     finally:

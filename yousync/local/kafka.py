@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from contract.topics import DEAD_LETTER_MAX_BYTES
-from ops.kafka_topics import kafka_answers
+from ops.kafka_connection import KafkaConnection
+from ops.kafka_topics import kafka_fault
 from yousync.local.kafka_jars import Progress, ensure_jars, jars_folder, recorded_jars
 from yousync.local.server import LocalServer, LocalStackError, last_line, require_free_port
 
@@ -92,7 +93,7 @@ class KafkaServer(LocalServer):
         answers: list[bool] = []
 
         def ask() -> None:
-            answers.append(asyncio.run(kafka_answers(self.address)))
+            answers.append(asyncio.run(kafka_fault(KafkaConnection(self.address))) is None)
 
         thread = threading.Thread(target=ask)
         thread.start()

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from structlog.testing import capture_logs
 
 from contract.events import read_traceparent
 from ops import tracing
@@ -40,16 +41,15 @@ def test_what_is_off_is_not_imported() -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-def test_traces_that_cannot_be_had_are_named_and_stop_nothing(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_traces_that_cannot_be_had_are_named_and_stop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ENDPOINT, "http://127.0.0.1:1")
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
 
-    with tracing.traces("producer"):
+    with capture_logs() as said, tracing.traces("producer"):
         assert tracing.carried() == ()
 
-    assert "tracing" in capsys.readouterr().out
+    assert [line["log_level"] for line in said] == ["warning"]
+    assert "`tracing` requirements" in said[0]["event"]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaTimeoutError, OutOfOrderSequenceNumber, ProducerClosed
 
+from ops.kafka_connection import KafkaConnection
 from producer import kafka_writer
 from producer.kafka_record import KafkaRecord
 from producer.kafka_writer import KafkaWriter
@@ -52,15 +53,15 @@ class Stage:
         self.clients = [FailingClient(faults, self.taken) for faults in clients]
         unused = list(self.clients)
         self.records = [KafkaRecord("t", b"%d" % number, b"") for number in range(4)]
-        monkeypatch.setattr(kafka_writer, "_new_producer", lambda _bootstrap: unused.pop(0))
+        monkeypatch.setattr(kafka_writer, "_new_producer", lambda _connection: unused.pop(0))
         monkeypatch.setattr(kafka_writer, "wait_for_kafka", self._there)
         monkeypatch.setattr(kafka_writer, "_PAUSE_SECONDS", 0.0)
 
-    async def _there(self, _bootstrap: str) -> None:
+    async def _there(self, _connection: KafkaConnection) -> None:
         return
 
     async def write(self) -> list[KafkaRecord]:
-        return await KafkaWriter("nowhere:1").write(self.records)
+        return await KafkaWriter(KafkaConnection("nowhere:1")).write(self.records)
 
 
 async def test_records_that_a_client_lost_are_written_by_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +80,7 @@ async def test_a_client_that_takes_no_more_is_replaced(monkeypatch: pytest.Monke
 
 async def test_callers_at_the_same_time_share_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(monkeypatch, [None, OutOfOrderSequenceNumber()], [])
-    writer = KafkaWriter("nowhere:1")
+    writer = KafkaWriter(KafkaConnection("nowhere:1"))
     await asyncio.gather(*(writer.write([record]) for record in stage.records))
     assert stage.taken == [b"0", b"1", b"2", b"3"]
     assert [client.stopped for client in stage.clients] == [True, False]

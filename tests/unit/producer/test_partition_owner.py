@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from aiokafka import TopicPartition
 
+from ops.kafka_connection import KafkaConnection
 from producer.partition_owner import Deposed, PartitionOwner, Tenure, _OwnerStays
 
 PARTITION = TopicPartition("state", 0)
@@ -26,7 +27,7 @@ class Member:
     def __init__(self) -> None:
         self.coordinator = Coordinator()
         self.paused: list[TopicPartition] = []
-        self.owner = PartitionOwner("nowhere:1", PARTITION.topic, "group", 10)
+        self.owner = PartitionOwner(KafkaConnection("nowhere:1"), PARTITION.topic, "group", 10)
         self.owner._consumer = SimpleNamespace(pause=self.paused.append)
         self.owner.watch.watch(self.coordinator)
 

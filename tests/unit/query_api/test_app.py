@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from yarl import URL
 
 from contract.settings import load_settings
+from ops.kafka_connection import KafkaConnection
 from ops.metrics import ApiMetrics
 from query_api.app import Parts, create_app
 from query_api.filters import Filters
@@ -45,8 +46,8 @@ def registry() -> CollectorRegistry:
 async def client(reader: InMemoryVideoReader, registry: CollectorRegistry) -> AsyncIterator[Client]:
     """The application of a process that has just begun: it remembers nothing, so the read model is asked for all."""
     metrics, feed, nowhere = ApiMetrics(registry), LiveFeed(), "127.0.0.1:1"
-    node = Node(reader, VideoStream(nowhere), feed, metrics)
-    live = LiveStreams(feed, KafkaHistory(nowhere), metrics)
+    node = Node(reader, VideoStream(KafkaConnection(nowhere)), feed, metrics)
+    live = LiveStreams(feed, KafkaHistory(KafkaConnection(nowhere)), metrics)
     parts = Parts(reader, node, live, Pipeline(load_settings(kafka_bootstrap_servers=nowhere), lambda: 0.0))
     async with TestClient(TestServer(create_app(parts, metrics))) as client:
         yield client

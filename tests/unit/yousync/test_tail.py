@@ -1,11 +1,12 @@
 """How one record is shown."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from aiokafka.structs import ConsumerRecord
 
-from yousync.tail import json_line, readable, topic_of
+from yousync.tail import Filters, json_line, readable, topic_of
 
 NESTED = "[" * 500 + "]" * 500
 
@@ -78,3 +79,46 @@ def test_a_json_line_keeps_every_value(value: bytes | None, shown: dict[str, obj
         "headers": {"ce_type": "io.yousync.video.discovered.v1"},
         **shown,
     }
+
+
+VIDEO = b'{"queries":["tea"],"channel":{"id":"UC-1"}}'
+
+
+@pytest.mark.parametrize(
+    ("filters", "taken"),
+    [
+        (Filters(), True),
+        (Filters(key="dQw4w9WgXcQ", query="tea", channel="UC-1", type="discovered"), True),
+        (Filters(type="io.yousync.video.discovered.v1"), True),
+        (Filters(key="dQw4w9WgXc"), False),
+        (Filters(query="te"), False),
+        (Filters(channel="UC"), False),
+        (Filters(type="updated"), False),
+        (Filters(type="discover"), False),
+    ],
+)
+def test_a_record_must_be_all_that_is_asked_for(filters: Filters, taken: bool) -> None:
+    assert filters.take(record(VIDEO)) is taken
+
+
+@pytest.mark.parametrize(
+    ("value", "channel"),
+    [
+        (b'{"snippet":{"channelId":"UC-1"}}', "UC-1"),
+        (b'{"snippet":{"channelId":"UC-of-the-list","videoOwnerChannelId":"UC-1"}}', "UC-1"),
+    ],
+)
+def test_a_raw_item_says_its_channel_in_the_value_and_its_queries_in_a_header(value: bytes, channel: str) -> None:
+    item = replace(record(value), headers=(("ce_queries", b'["coffee","tea"]'),))
+
+    assert Filters(channel=channel, query="tea").take(item)
+    assert not Filters(channel="UC-2").take(item)
+    assert not Filters(query="cocoa").take(item)
+
+
+@pytest.mark.parametrize("value", [None, b"not json", b"[]", b'{"queries":7,"channel":"UC-1"}', b"\xff"])
+def test_a_record_that_does_not_say_what_is_asked_for_is_left_out(value: bytes | None) -> None:
+    assert not Filters(query="tea").take(record(value))
+    assert not Filters(channel="UC-1").take(record(value))
+    assert not Filters(key="dQw4w9WgXcQ").take(record(value, key=None))
+    assert not Filters(type="discovered").take(record(value, kind=None))
