@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -93,10 +94,19 @@ def test_every_service_does_its_work_with_its_own_principal_and_no_more_rights_t
         shown = yousync(*tail, settings=operator(stack), folder=stack.folder)
         seen = yousync("status", "--json", settings=stack.settings("yousync-operator"), folder=stack.folder)
         replayed = yousync("replay", "--execute", settings=stack.settings("yousync-processor"), folder=stack.folder)
+        url = f"http://127.0.0.1:{api_port}/v1"
+        wait_for(lambda: get(f"{url}/pipeline")["leader"] is not None, 30, api.tail)
+        pipeline, page = get(f"{url}/pipeline"), get(f"{url}/videos?limit=1")
+        commands = ("queries list", "quota", "dead-letters list")
+        operated = [yousync(*one.split(), settings=operator(stack), folder=stack.folder) for one in commands]
         logs = [service.log.read_text() for service in (producer, processor, api)]
         figures = [service.metric("yousync_records_total") for service in (processor,)]
 
     assert len(set(read)) >= 60
+    assert page["total"] >= 60
+    assert pipeline["faults"] == []
+    assert [name for name, figure in pipeline.items() if figure is None] == []
+    assert [(each.returncode, each.stderr) for each in operated] == [(0, "")] * len(operated)
     assert shown.returncode == 0, shown.stderr
     assert [json.loads(line)["topic"] for line in shown.stdout.splitlines()] == [VIDEOS] * 3
     assert seen.returncode == 0, seen.stderr + seen.stdout
@@ -105,6 +115,11 @@ def test_every_service_does_its_work_with_its_own_principal_and_no_more_rights_t
     for log in logs:
         assert "-secret-3141" not in log
         assert "AUTHORIZATION" not in log.upper()
+
+
+def get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - http on loopback
+        return json.load(answer)
 
 
 def operator(stack: Stack) -> dict[str, str]:
