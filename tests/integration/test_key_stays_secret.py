@@ -15,8 +15,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -28,6 +27,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from contract.topics import topic_specs
+from tests.served import served
 from tests.service_process import ServiceProcess, wait_for
 from tests.system.test_up import Up, get
 from yousync.local.server import free_port
@@ -160,19 +160,6 @@ class GossipServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/"
 
 
-@contextmanager
-def gossip(simulator: str) -> Iterator[GossipServer]:
-    server = GossipServer(simulator)
-    serving = threading.Thread(target=server.serve_forever)
-    serving.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        serving.join()
-        server.server_close()
-
-
 def traces(content: bytes | str | None) -> list[str]:
     """The keys of which a part stands there."""
     found = content.encode() if isinstance(content, str) else content or b""
@@ -286,7 +273,7 @@ def test_no_key_is_left_anywhere(tmp_path: Path) -> None:
     }
     with (
         ServiceProcess("simulator", tmp_path, settings) as simulator,
-        gossip(f"http://127.0.0.1:{simulator_port}") as youtube,
+        served(GossipServer(f"http://127.0.0.1:{simulator_port}")) as youtube,
     ):
         simulator.wait_until_ready()
         (tmp_path / ".env").write_text(

@@ -1,9 +1,7 @@
 """One trace from the call to YouTube over the projection to the event, as a collector is told of it."""
 
 import asyncio
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from contract.events import TRACEPARENT, read_traceparent
 from contract.topics import VIDEOS
 from tests.conftest import MakeServers
 from tests.producer_stage import Stage, producer_stage, read_topic
+from tests.served import served
 from tests.service_process import ServiceProcess, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -60,19 +59,6 @@ class _Export(BaseHTTPRequestHandler):
         """Say nothing: what is said here is not the run's."""
 
 
-@contextmanager
-def collector() -> Iterator[Collector]:
-    server = Collector()
-    serving = threading.Thread(target=server.serve_forever)
-    serving.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        serving.join()
-        server.server_close()
-
-
 @pytest.fixture
 def on_stage(make_servers: MakeServers, tmp_path: Path) -> Iterator[Stage]:
     with producer_stage(make_servers(), tmp_path, backlog=20) as running:
@@ -86,7 +72,7 @@ def test_a_trace_goes_from_fetch_to_projection_to_event(on_stage: Stage, tmp_pat
     before = len(on_stage.raw())
     assert not [name for record in on_stage.raw() for name, _ in record.headers if name == TRACEPARENT]
 
-    with collector() as collected:
+    with served(Collector()) as collected:
         traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": collected.url, "OTEL_BSP_SCHEDULE_DELAY": "200"}
         kafka, mongodb = on_stage.servers.kafka_bootstrap, on_stage.servers.mongodb_uri
         settings = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "MONGODB_URI": mongodb, **traced}
