@@ -30,9 +30,9 @@ class Costs(msgspec.Struct, frozen=True):
     """Answers a second that ask MongoDB (`read_api`, a million videos; MongoDB on the same two cores)."""
     searches: float = 312
     """A second, one after the other: the median is 3.2 ms (`read_api`, a million videos)."""
-    processed: float = 4_158
+    processed: float = 4_505
     """Records a second, half of them new (`bench_live_path`, stock loop)."""
-    replayed: float = 13_046
+    replayed: float = 10_012
     """Records a second into an empty store, with its indexes (`bench_replay`)."""
     document: float = 726
     """A stored document, compressed (`collStats` of 100,000 made-up videos of 2.9 kB)."""
