@@ -400,7 +400,7 @@ def test_a_page_too_deep_for_a_number_leads_on_by_cursor(videos: VideosPage, win
         "next_cursor": "bmV4dA",
     }
     window.answer("/v1/videos", problem, status=400)
-    videos.open("/?search=tea&page=42")
+    videos.open("/?search=tea&page=42", settles=False)
 
     expect(videos.panel).to_contain_text("Go on after page 41 by its cursor.")
     assert videos.panel.get_by_role("link").get_attribute("href") == "/?search=tea&cursor=bmV4dA"
@@ -424,7 +424,7 @@ def test_stale_videos_are_shown_as_such(videos: VideosPage, window: Window) -> N
 
 def test_a_cut_stream_is_told_and_mended(videos: VideosPage, window: Window, published: PublishedVideos) -> None:
     window.page.route("**/v1/live**", lambda route: route.fulfill(status=503, json=PROBLEM))
-    videos.open()
+    videos.open(settles=False)
     expect(videos.live).to_have_text("Interrupted")
     expect(videos.banner).to_contain_text("Live updates are interrupted")
     video = make_video(published.next_number())
@@ -443,7 +443,7 @@ def test_an_unreadable_store_is_told_and_tried_again(
     videos: VideosPage, window: Window, published: PublishedVideos
 ) -> None:
     end = window.answer("/v1/videos", PROBLEM, status=503)
-    videos.open()
+    videos.open(settles=False)
 
     expect(videos.panel).to_contain_text("The videos cannot be loaded")
     expect(videos.panel).to_contain_text(NOT_NOW)

@@ -9,6 +9,8 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Locator,
 
 PICTURE: Final = '<svg xmlns="http://www.w3.org/2000/svg" width="320" height="180"><rect width="9" height="9"/></svg>'
 LIMIT: Final = 24
+ASKED_TWICE: Final = """() => performance.getEntriesByType("resource")
+    .filter(({ name }) => new URL(name).pathname === "/v1/videos").length >= 2"""
 
 
 class Window:
@@ -77,10 +79,18 @@ class VideosPage:
         self.chips: Final = self.page.get_by_role("list", name="Filters in use")
         self.pages: Final = self.page.get_by_role("navigation", name="Pages of videos")
 
-    def open(self, path: str = "/") -> "VideosPage":
+    def open(self, path: str = "/", *, settles: bool = True) -> "VideosPage":
+        """A page that cannot be had, or has no stream, does not settle."""
         self.page.goto(self.window.url + path)
         self.loaded()
+        if settles:
+            self.settled()
         return self
+
+    def settled(self) -> None:
+        """When the stream begins, the page asks for its videos once more: what it shows before may be drawn anew."""
+        self.page.wait_for_function(ASKED_TWICE)
+        self.page.evaluate("() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
 
     def loaded(self) -> None:
         """The list is there, and what happens from now on is told."""
