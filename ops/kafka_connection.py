@@ -175,8 +175,39 @@ def _tls_refusal(error: ssl.SSLError) -> str | None:
     return None
 
 
+class WriteRights:
+    """To which topics the brokers have let this process write.
+
+    A refusal of another one is a right that is missing; of one of these, somebody may be changing rights.
+    """
+
+    def __init__(self, connection: KafkaConnection) -> None:
+        self._connection: Final = connection
+        self._granted: set[str] = set()
+
+    def grant(self, topics: set[str]) -> None:
+        """The brokers have taken records of these topics."""
+        self._granted |= topics
+
+    def taken_back(self, error: BaseException, topics: set[str]) -> str | None:
+        """What the brokers refuse of topics that they let us write to before; None if the error is no refusal.
+
+        Raises:
+            KafkaRefusal: they have never let us write to one of the topics.
+        """
+        refused = refusal(error, self._connection)
+        if refused is not None and not topics <= self._granted:
+            raise KafkaRefusal(refused) from error
+        return refused
+
+
 async def find_refusal(connection: KafkaConnection) -> KafkaRefusal | None:
-    """Whether a broker answers and refuses us, which clients of aiokafka tell their log only."""
+    """Whether a broker answers and refuses us, which clients of aiokafka tell their log only.
+
+    In the clear and without a user there is nothing to refuse.
+    """
+    if connection.security_protocol == "PLAINTEXT":
+        return None
     for address in connection.bootstrap_servers.split(","):
         try:
             connected = await connection.connect(address)

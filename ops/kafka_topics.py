@@ -84,7 +84,7 @@ async def _fault(connection: KafkaConnection) -> str | None:
     # The plain connection first: aiokafka logs an error for each address that does not let it in.
     if not await _accepts_connection(connection):
         return _AWAY
-    if connection.security_protocol != "PLAINTEXT" and (refused := await find_refusal(connection)) is not None:
+    if (refused := await find_refusal(connection)) is not None:
         raise refused
     try:
         async with running_admin(connection, request_timeout_ms=_ANSWER_MS) as admin:

@@ -30,7 +30,7 @@ from contract.producer_state import (
 from contract.settings import Settings
 from contract.times import pacific_date
 from contract.topics import DEAD_LETTER, PRODUCER_STATE, PROJECTOR_GROUP, RAW
-from ops.kafka_client import running_consumer
+from ops.kafka_client import running_admin, running_consumer
 from ops.kafka_connection import kafka_connection
 
 _ANSWER_SECONDS: Final = 5.0
@@ -150,9 +150,7 @@ class PipelineObserver:
         async with AsyncExitStack() as stack:
             consumer = running_consumer(kafka, auto_offset_reset="earliest", request_timeout_ms=_ANSWER_MS)
             self._consumer = await stack.enter_async_context(consumer)
-            self._admin = AIOKafkaAdminClient(**kafka.options(), request_timeout_ms=_ANSWER_MS)
-            stack.push_async_callback(self._admin.close)
-            await self._admin.start()
+            self._admin = await stack.enter_async_context(running_admin(kafka, request_timeout_ms=_ANSWER_MS))
             self._connections = stack.pop_all()
 
     async def close(self) -> None:

@@ -24,8 +24,6 @@ _log = get_logger(__name__)
 _on = False
 """Whether this process has traces; off, nothing here imports OpenTelemetry."""
 
-Attributes = Mapping[str, str | int]
-
 
 def asked_for(environment: Mapping[str, str]) -> bool:
     """Whether an environment names a collector, and does not switch OpenTelemetry off."""
@@ -84,7 +82,7 @@ def carried() -> tuple[tuple[str, bytes], ...]:
         return ()
     from opentelemetry import trace  # noqa: PLC0415
 
-    found = traceparent_of(trace.get_current_span())
+    found = _traceparent_of(trace.get_current_span())
     return () if found is None else ((TRACEPARENT, found.encode()),)
 
 
@@ -119,16 +117,18 @@ def projecting(topic: str, parents: Sequence[str | None], began_ns: int) -> Iter
             )
         )
     try:
-        yield [None if span is None else traceparent_of(span) for span in sends]
+        yield [None if span is None else _traceparent_of(span) for span in sends]
     finally:
         for span in sends:
             if span is not None:
                 span.end()
 
 
-def traceparent_of(span: "Span") -> str | None:
+def _traceparent_of(span: "Span") -> str | None:
     """What stands for a span in a header; None for one of no trace."""
-    context = span.get_span_context()
-    if not context.is_valid:
-        return None
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
+    from opentelemetry import trace  # noqa: PLC0415
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
+
+    written: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(written, trace.set_span_in_context(span))
+    return written.get(TRACEPARENT)

@@ -18,7 +18,7 @@ from contract.topics import DEAD_LETTER, MIB, VIDEOS
 from contract.version import VERSION
 from ops.clock import now_ms
 from ops.kafka_client import pace_metadata_requests
-from ops.kafka_connection import KafkaConnection, KafkaRefusal, refusal
+from ops.kafka_connection import KafkaConnection, WriteRights
 from processors.decode import Record, Refusal
 from processors.waiting import Unavailable
 
@@ -44,8 +44,7 @@ class KafkaOutput:
 
     def __init__(self, producer: AIOKafkaProducer, connection: KafkaConnection) -> None:
         self._producer = producer
-        self._connection = connection
-        self._written: set[str] = set()
+        self._rights = WriteRights(connection)
 
     async def send(self, messages: Sequence[Message]) -> list[RecordMetadata]:
         """Where each message came to stand.
@@ -61,13 +60,11 @@ class KafkaOutput:
         except TimeoutError as error:
             raise Unavailable(_PART, f"no acknowledgement within {_SEND_SECONDS:g} s") from error
         except KafkaError as error:
-            refused = refusal(error, self._connection)
-            if refused is not None and not topics <= self._written:
-                raise KafkaRefusal(refused) from error
+            refused = self._rights.taken_back(error, topics)
             if refused is not None or error.retriable or isinstance(error, KafkaTimeoutError):
                 raise Unavailable(_PART, refused or repr(error)) from error
             raise
-        self._written |= topics
+        self._rights.grant(topics)
         return sent
 
     async def _send(self, messages: Sequence[Message]) -> list[RecordMetadata]:

@@ -23,7 +23,7 @@ from aiokafka.errors import (
 
 from contract.topics import RAW_MAX_BYTES
 from ops.kafka_client import RETRY_BACKOFF_MS, pace_metadata_requests
-from ops.kafka_connection import KafkaConnection, KafkaRefusal, refusal
+from ops.kafka_connection import KafkaConnection, WriteRights
 from ops.kafka_topics import wait_for_kafka
 from ops.logging import get_logger
 from producer.kafka_record import KafkaRecord
@@ -44,7 +44,7 @@ class KafkaWriter:
         self._connection: Final = connection
         self._producer: AIOKafkaProducer | None = None
         self._turn: Final = asyncio.Lock()
-        self._written: set[str] = set()
+        self._rights: Final = WriteRights(connection)
 
     async def write(self, records: Sequence[KafkaRecord]) -> list[KafkaRecord]:
         """Return when Kafka acknowledged all records but those over the size limit, which are returned.
@@ -71,10 +71,12 @@ class KafkaWriter:
         while pending:
             attempt = await _attempt(await self._connected(), pending)
             too_large += attempt.too_large
-            self._written |= {record.topic for record in pending} - {record.topic for record in attempt.failed}
+            failed = {record.topic for record in attempt.failed}
+            self._rights.grant({record.topic for record in pending} - failed)
             pending = attempt.failed
             if pending:
-                self._require_right(attempt.error, pending)
+                if attempt.error is not None:
+                    self._rights.taken_back(attempt.error, failed)
                 await self._start_over(attempt.error, len(pending))
         return too_large
 
@@ -92,11 +94,6 @@ class KafkaWriter:
                 pace_metadata_requests(producer.client)
                 self._producer = producer
         return self._producer
-
-    def _require_right(self, fault: BaseException | None, pending: Sequence[KafkaRecord]) -> None:
-        refused = None if fault is None else refusal(fault, self._connection)
-        if refused is not None and not {record.topic for record in pending} <= self._written:
-            raise KafkaRefusal(refused) from fault
 
     async def _start_over(self, fault: BaseException | None, pending: int) -> None:
         _log.warning("Kafka did not take every record, writing the rest again", error=repr(fault), records=pending)

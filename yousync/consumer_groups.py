@@ -17,6 +17,7 @@ from contract.topics import topic_specs
 from ops.kafka_client import running_admin, running_consumer
 from ops.kafka_connection import KafkaConnection
 from ops.pipeline_observer import partitions_of, total_lag
+from yousync.printable import printable
 
 _TITLES: Final = ("group", "topic", "lag", "members", "state")
 _DEAD: Final = "Dead"
@@ -137,4 +138,4 @@ def _aligned(row: Iterable[str], widths: Iterable[int]) -> str:
 
 def _shown(name: str) -> str:
     """Anybody may name a group: no control character of it must reach the terminal."""
-    return "".join(character if character.isprintable() else "?" for character in name)
+    return printable(name, instead="?")

@@ -51,8 +51,9 @@ async def count_videos(settings: Settings, request: PurgeRequest) -> int:
         TopicsError: the raw topic or the state's cannot be used.
     """
     specs = [spec for spec in topic_specs(settings.topic_partitions) if spec.name == RAW]
-    await require_topics(kafka_connection(settings), specs)
-    async with producer_log(kafka_connection(settings)) as log:
+    kafka = kafka_connection(settings)
+    await require_topics(kafka, specs)
+    async with producer_log(kafka) as log:
         return sum(1 for _ in victims(request, log.state(VIDEO_PREFIX).videos, ()))
 
 

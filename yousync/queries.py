@@ -18,6 +18,7 @@ from producer.coverage import Coverage
 from producer.following import followed_queries
 from producer.purging import victims
 from yousync.durations import moment, spoken
+from yousync.printable import printable
 from yousync.producer_log import ProducerLog, producer_log, purge_entry, query_entry
 
 
@@ -135,11 +136,6 @@ def rows_text(rows: Sequence[QueryRow], now_ms: int) -> list[str]:
     if not rows:
         return ["No query was ever followed: name some in YOUSYNC_QUERIES, or add one with `yousync queries add`."]
     return [printable(line) for row in rows for line in _paragraph(row, now_ms)]
-
-
-def printable(text: str) -> str:
-    """Without control characters: what YouTube said must not reach the terminal as it is."""
-    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _row(query: str, followed: FollowedQuery, coverage: Coverage | None) -> QueryRow:

@@ -23,8 +23,8 @@ from producer.following import Following
 from producer.recall import recall
 from producer.state import ProducerState
 from yousync.durations import moment, spoken
+from yousync.printable import printable
 from yousync.producer_log import producer_log
-from yousync.queries import printable
 
 _NAMES: Final = {SEARCH_BUCKET: "search calls", UNITS_BUCKET: "units"}
 

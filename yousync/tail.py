@@ -17,6 +17,7 @@ from ops.kafka_connection import KafkaConnection
 from ops.kafka_topics import TopicsError
 from ops.pipeline_observer import partitions_of
 from ops.record_reader import tolerate_header_names
+from yousync.printable import printable
 
 SHORT_NAMES: Final = {"raw": RAW, "videos": VIDEOS, "dead-letter": DEAD_LETTER, "state": PRODUCER_STATE}
 _VALUE_CHARACTERS: Final = 200
@@ -105,7 +106,7 @@ def readable(record: ConsumerRecord[bytes, bytes]) -> str:
         value = f"{value[:_VALUE_CHARACTERS]}…"
     parts = [_time(record), f"{record.partition}/{record.offset}", _text(record.key) or "(no key)", kind, value]
     # A control character in somebody's title must not reach the terminal.
-    return " ".join("".join(c if c.isprintable() else " " for c in part) for part in parts if part)
+    return " ".join(printable(part) for part in parts if part)
 
 
 def json_line(record: ConsumerRecord[bytes, bytes]) -> str:

@@ -117,10 +117,11 @@ Tell = Callable[[Progress], None]
 
 @asynccontextmanager
 async def _connected(settings: Settings) -> AsyncIterator[tuple[ReplayStore, Group]]:
-    await require_topics(kafka_connection(settings), topic_specs(settings.topic_partitions))
+    kafka = kafka_connection(settings)
+    await require_topics(kafka, topic_specs(settings.topic_partitions))
     async with (
         mongo_client(settings.mongodb_uri.get_secret_value()) as client,
-        live_group(kafka_connection(settings), settings.topic_partitions) as group,
+        live_group(kafka, settings.topic_partitions) as group,
     ):
         yield ReplayStore(client, settings.mongodb_database), group
 
