@@ -5,7 +5,7 @@ from aiokafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 
 from ops.kafka_connection import KafkaConnection, KafkaRefusal, WriteRights, find_refusal
 
-CONNECTION = KafkaConnection("127.0.0.1:1", "SASL_SSL", username="yousync-producer", password="secret")
+CONNECTION = KafkaConnection("127.0.0.1:1", "SASL_SSL", username="yousync-producer")
 REFUSED = TopicAuthorizationFailedError("youtube.videos.raw")
 TOLD = "KAFKA_SASL_USERNAME: yousync-producer may not do that with topic youtube.videos.raw"
 
