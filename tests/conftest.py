@@ -3,12 +3,14 @@
 When Java or mongod is not to be had these tests fail: a skipped integration test proves nothing.
 """
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import structlog
 
 from yousync.local.kafka import KafkaServer, kafka_jars
 from yousync.local.mongod import MongodServer, find_mongod
@@ -56,6 +58,17 @@ def start_servers(folder: Path) -> Servers:
 
 def _print_progress(done: int, wanted: int, downloaded: int) -> None:
     print(f"Kafka's jars: {done} of {wanted}, {downloaded >> 20} MiB downloaded", file=sys.stderr)  # noqa: T201
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """This process's logging belongs to pytest: a command run within it would leave a handler on its closed stderr."""
+    root, before = logging.getLogger(), structlog.get_config()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
 from contract.topics import topic_specs
 from ops.kafka_connection import KafkaConnection
@@ -28,6 +29,7 @@ from tests.service_process import ServiceProcess, wait_for
 pytestmark = pytest.mark.fault
 
 RECORDS: Final = 300
+POISON: Final = 3
 
 
 class Story:
@@ -41,11 +43,20 @@ class Story:
         self._once = itertools.count(10_000_000)
 
     def records(self, count: int) -> list[Record]:
-        return [one for _ in range(count // 2) for one in (self._source.record(), self._heard_once())]
+        """As many, and some dead letters in each partition: by chance alone there may be too few to die between."""
+        mixed = [one for _ in range(count // 2) for one in (self._source.record(), self._heard_once())]
+        return [*mixed[: count // 2], *self._poison(), *mixed[count // 2 :]]
 
     def _heard_once(self) -> Record:
         number = next(self._once)
         return record(number, 0, search_item(number), time_ms=NOW_MS)
+
+    def _poison(self) -> list[Record]:
+        return [
+            replace(self._heard_once(), partition=partition, value=b"{")
+            for partition in range(PARTITIONS)
+            for _ in range(POISON)
+        ]
 
 
 @pytest.fixture(scope="module")

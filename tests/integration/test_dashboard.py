@@ -463,7 +463,7 @@ def test_an_unreadable_store_is_told_and_tried_again(
 @pytest.mark.parametrize("path", ["/", "/?page=2&query=tea", "/?search=nothinglikeit", "/?page=0&limit=x", "/pipeline"])
 def test_axe_finds_nothing(window: Window, path: str) -> None:
     window.page.goto(window.url + path)
-    window.page.wait_for_load_state("networkidle") if path == "/pipeline" else VideosPage(window).loaded()
+    window.page.wait_for_load_state("networkidle") if path == "/pipeline" else VideosPage(window).settled()
     expect(window.page.locator("#figures, #list").first).to_have_attribute("aria-busy", "false")
 
     assert window.axe_violations() == []

@@ -143,7 +143,8 @@ def _looks(operator: Operator) -> dict[str, str]:
     rows = operator.rows()
     assert Counter(row["reason"] for row in rows) == Counter(["not_json", "schema", "unknown_type", "no_key"])
     assert {(row["attempts"], row["first_failed_at"] == row["last_failed_at"]) for row in rows} == {(1, True)}
-    assert rows == sorted(rows, key=lambda row: row["origin"])
+    by_origin = sorted(rows, key=lambda row: row["origin"])
+    assert rows == sorted(by_origin, key=lambda row: row["last_failed_at"], reverse=True)
     assert rows == operator.rows("--since", "1h")
     assert not operator.rows("--until", "1h")
     assert len(operator.rows("--reason", "schema", "--reason", "no_key", "--since", "2026-01-01T00:00:00Z")) == 2

@@ -4,11 +4,9 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
-import structlog
 
 from ops.logging import configure_logging, get_logger
 
@@ -19,17 +17,6 @@ PLAIN_SECRET = "correct horse"  # noqa: S105 - a made-up one
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    """This process's logging belongs to pytest."""
-    root, before = logging.getLogger(), structlog.get_config()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.configure(**before)
 
 
 def _configure(
