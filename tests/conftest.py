@@ -9,12 +9,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 import structlog
 
 from yousync.local.kafka import KafkaServer, kafka_jars
 from yousync.local.mongod import MongodServer, find_mongod
 from yousync.local.server import free_ports
+
+# A machine that stands still for a moment is no fault of an example.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 
 @dataclass(frozen=True)

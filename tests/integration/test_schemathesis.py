@@ -38,7 +38,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 # The stream never ends by itself; tests/integration/test_live.py holds it to the contract.
 @CONTRACT.exclude(path="/v1/live").parametrize()
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_the_server_keeps_the_contract(case: "schemathesis.Case[Any]", url: str) -> None:
     answer = case.call_and_validate(base_url=url, excluded_checks=[positive_data_acceptance])
 

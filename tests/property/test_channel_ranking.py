@@ -71,7 +71,7 @@ def test_the_best_are_those_with_the_highest_scores(
     assert ranking.best(now) == (picks[0] if picks else None)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(known=st.dictionaries(names, channels, min_size=1), jumps=st.lists(st.integers(-20 * DAY_MS, 20 * DAY_MS)))
 def test_no_channel_starves_whatever_the_clock_does(known: dict[str, KnownChannel], jumps: list[int]) -> None:
     ranking, now = ChannelRanking(known), START

@@ -217,4 +217,4 @@ class HotWindows(RuleBasedStateMachine):
 
 
 TestHotWindows = HotWindows.TestCase
-TestHotWindows.settings = settings(max_examples=200, stateful_step_count=100, deadline=None)
+TestHotWindows.settings = settings(max_examples=200, stateful_step_count=100)

@@ -303,7 +303,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(ring=st.integers(1, 6), steps=st.lists(STEPS, max_size=80))
 def test_who_follows_ids_has_the_newest_of_every_video_and_missed_nothing(
     ring: int, steps: list[tuple[Any, ...]]

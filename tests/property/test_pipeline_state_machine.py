@@ -914,9 +914,7 @@ def patch(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_whatever_happens_the_read_model_and_the_stream_are_what_the_log_says() -> None:
     run_state_machine_as_test(
         Pipeline,
-        settings=settings(
-            max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=EXAMPLES, stateful_step_count=STEPS, suppress_health_check=list(HealthCheck)),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 import structlog
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
@@ -73,7 +73,7 @@ BACKFILL_SECONDS: Final = 4 * 86_400
 
 
 def examples(count: int) -> settings:
-    return settings(deadline=None, max_examples=count, suppress_health_check=[HealthCheck.too_slow])
+    return settings(max_examples=count)
 
 
 class Killed(BaseException):

@@ -39,7 +39,6 @@ steps = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(
     steps=steps,
     limit=st.integers(1, 5),
@@ -86,7 +85,7 @@ def test_the_next_midnight_is_where_the_date_changes(moment: int) -> None:
     assert pacific_date(pacific_day_start_ms(moment) - 1) < pacific_date(moment)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     start_ms=st.one_of(moments, around_clock_changes),
     limit=st.integers(1, 400),

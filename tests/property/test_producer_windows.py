@@ -72,7 +72,7 @@ def listable(youtube: FakeYouTube, window: Window) -> set[str]:
     return {f"vid{number:08d}" for moment, number in youtube._videos if window.after_ms <= moment <= window.before_ms}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(bursts=bursts, start_ms=starts)
 def test_every_video_of_the_window_is_found(bursts: list[tuple[int, int, int]], start_ms: int) -> None:
     moments = moments_of(bursts)
@@ -97,7 +97,7 @@ def crowds(moments: list[int]) -> dict[int, int]:
     return {second: count - RESULT_CAP for second, count in seconds.items() if count > RESULT_CAP}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(bursts=bursts, page_limit=st.integers(1, 12))
 def test_what_a_cut_pass_did_not_list_is_in_what_it_calls_unread(
     bursts: list[tuple[int, int, int]], page_limit: int
@@ -155,7 +155,7 @@ class OddYouTube(FakeYouTube):
     ],
     ids=lambda faults: " and ".join(sorted(faults)),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     bursts=st.lists(
         st.tuples(st.integers(0, SPAN_SECONDS), st.sampled_from([1, 10, 60, 351, 700]), st.sampled_from([3, 60])),
@@ -277,7 +277,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(start_ms=st.integers(1_780_000_000_000, 1_780_000_001_999), steps=steps)
 def test_up_to_the_watermark_all_is_read_or_known_to_be_missing(
     start_ms: int, steps: list[tuple[str, int, float, float]]
@@ -297,7 +297,7 @@ def test_up_to_the_watermark_all_is_read_or_known_to_be_missing(
         assert without(span, [*ledger.read, *missed, *ledger.lost]) == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(start_ms=st.integers(1_780_000_000_000, 1_780_000_001_999), steps=steps)
 def test_stretches_are_in_order_few_and_come_to_an_end(
     start_ms: int, steps: list[tuple[str, int, float, float]]

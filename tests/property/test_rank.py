@@ -257,4 +257,4 @@ async def _awaited(count: Callable[[], Awaitable[None]]) -> None:
 
 
 TestCountingNode = CountingNode.TestCase
-TestCountingNode.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestCountingNode.settings = settings(max_examples=200, stateful_step_count=40)

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from contract.times import format_seconds
@@ -96,7 +96,6 @@ def _check_total(page: Page, matches: list[StoredVideo]) -> None:
 
 
 @given(searches(), st.lists(limits, min_size=1))
-@settings(deadline=None)
 def test_cursors_tile_the_matches_whatever_the_time_is_enough_for(asked: Search, sizes: list[int]) -> None:
     matches, seen, cut_short = asked.matches(), list[StoredVideo](), 0
     page = asked.answer(asked.ask(limit=sizes[0]))
@@ -118,7 +117,6 @@ def test_cursors_tile_the_matches_whatever_the_time_is_enough_for(asked: Search,
 
 
 @given(searches(), limits, st.integers(1, 12))
-@settings(deadline=None)
 def test_a_numbered_page_is_that_page_or_the_beginning_of_it(asked: Search, limit: int, number: int) -> None:
     matches = asked.matches()
     wanted = matches[(number - 1) * limit : number * limit]
@@ -137,7 +135,6 @@ def test_a_numbered_page_is_that_page_or_the_beginning_of_it(asked: Search, limi
 
 
 @given(searches(), st.lists(st.tuples(st.integers(0, 80), st.integers(0, 20), st.booleans()), max_size=20), limits)
-@settings(deadline=None)
 def test_what_stays_is_found_once_whatever_comes_and_goes_between_the_pages(
     asked: Search, changes: list[tuple[int, int, bool]], limit: int
 ) -> None:

@@ -269,7 +269,7 @@ async def test_a_server_that_is_away_is_unavailable_within_seconds() -> None:
 
     assert [type(answer) for answer in answers] == [Unavailable] * 4
     assert {answer.part for answer in answers if isinstance(answer, Unavailable)} == {"MongoDB"}
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 15, "the driver alone would wait for half a minute"
 
 
 def unsendable(number: int) -> list[VideoDocument]:

@@ -48,4 +48,4 @@ async def test_a_request_that_is_given_up_is_given_up_for_its_caller() -> None:
     client.pending[0].cancel()
 
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, 30)

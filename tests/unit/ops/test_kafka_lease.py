@@ -136,7 +136,7 @@ async def test_hold_waits_while_heartbeats_are_not_answered(
     await some_looks()
     assert not holding.done()
     await coordinator._do_heartbeat()
-    await asyncio.wait_for(holding, 5)
+    await asyncio.wait_for(holding, 30)
 
 
 async def test_hold_waits_while_it_is_not_ours(watch: HeartbeatWatch) -> None:
@@ -145,7 +145,7 @@ async def test_hold_waits_while_it_is_not_ours(watch: HeartbeatWatch) -> None:
     await some_looks()
     assert not holding.done()
     ours = True
-    await asyncio.wait_for(holding, 5)
+    await asyncio.wait_for(holding, 30)
 
 
 async def test_hold_ends_with_what_is_raised_even_while_it_waits(watch: HeartbeatWatch, clock: Clock) -> None:
@@ -161,4 +161,4 @@ async def test_hold_ends_with_what_is_raised_even_while_it_waits(watch: Heartbea
     await some_looks()
     lost = True
     with pytest.raises(Lost):
-        await asyncio.wait_for(holding, 5)
+        await asyncio.wait_for(holding, 30)

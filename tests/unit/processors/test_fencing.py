@@ -47,7 +47,7 @@ async def test_it_waits_for_a_heartbeats_answer(
     await asyncio.sleep(0.12)
     assert not holding.done()
     await coordinator._do_heartbeat()
-    await asyncio.wait_for(holding, 5)
+    await asyncio.wait_for(holding, 30)
 
 
 async def test_a_new_generation_fences_the_old_lease(watch: HeartbeatWatch, coordinator: Coordinator) -> None:

@@ -90,7 +90,7 @@ def living(documents: dict[str, Document]) -> int:
     return sum(isinstance(one, VideoDocument) for one in documents.values())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(1, 120), st.sampled_from([1, 700, 5_000, ENOUGH]))
 def test_whatever_it_may_hold_back_the_shadow_is_the_sequential_fold(seed: int, count: int, buffer_bytes: int) -> None:
     log, shadow = partition_log(seed, count), FakeShadow()
@@ -110,7 +110,7 @@ def test_with_room_every_video_is_written_once() -> None:
     assert stored(shadow) == sequential(log)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(0, 10_000),
     st.sampled_from([1, 700, ENOUGH]),
@@ -125,7 +125,7 @@ def test_lost_answers_leave_the_shadow_right(seed: int, buffer_bytes: int, fault
     assert stored(shadow) == sequential(log)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(1, 79), st.sampled_from([1, 700, ENOUGH]))
 def test_all_below_the_safe_offset_is_stored_and_the_rest_may_come_again(
     seed: int, stopped_at: int, buffer_bytes: int

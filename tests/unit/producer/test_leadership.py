@@ -95,7 +95,7 @@ class Stage:
 
     async def until_followed(self) -> None:
         """The term has read all there is, and what it writes in answer."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             quiet = 0
             while quiet < 20:
                 quiet = quiet + 1 if self.reader.position == len(self.log.records) else 0

@@ -79,7 +79,7 @@ async def test_a_rebalance_that_leaves_the_partition_is_waited_for(member: Membe
     await asyncio.sleep(0.12)
     assert not holding.done()
     member.assign(2, PARTITION)
-    await asyncio.wait_for(holding, 5)
+    await asyncio.wait_for(holding, 30)
     assert member.tenure is tenure
 
 

@@ -52,11 +52,11 @@ async def test_the_first_tick_comes_at_once_and_says_how_long_the_pause_was() ->
         if len(pauses) == 2:
             stopping.set()
     assert pauses[0] < 0.02
-    assert 0.04 < pauses[1] < 0.5
+    assert 0.04 < pauses[1] < 30
 
 
 async def test_a_stop_ends_the_wait() -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().call_later(0.05, stopping.set)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         assert [round(elapsed, 1) async for elapsed in ticks(3600, stopping)] == [0.0]

@@ -488,6 +488,6 @@ def call_threads() -> list[threading.Thread]:
 
 
 async def _until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         while not true():  # noqa: ASYNC110 - a thread's end sets no event
             await asyncio.sleep(0.01)

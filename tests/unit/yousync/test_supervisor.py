@@ -92,7 +92,7 @@ async def test_a_killed_child_is_named_and_started_again(tmp_path: Path) -> None
 
         script.kill()
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while script.pid in {first, None}:  # noqa: ASYNC110 - a process has no event
                 await asyncio.sleep(0.02)
         assert supervisor.children[0].restarts == 1
@@ -122,7 +122,7 @@ async def test_a_child_that_was_ready_and_asks_for_its_operator_ends_the_stack(t
     async with running(told) as supervisor:
         await supervisor.start(Script("processor", tmp_path, code))
         with pytest.raises(LocalStackError, match=r"processor cannot run, .* would not help: too many dead letters"):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 await supervisor.watch()
     assert told == []
 
@@ -139,7 +139,7 @@ async def test_why_a_child_is_not_ready_is_known_until_it_is(tmp_path: Path, mon
             (script.marker.touch, ("ready", "")),
         ):
             change()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while (child.state, child.fault) != seen:  # noqa: ASYNC110 - a state has no event
                     await asyncio.sleep(0.02)
 
