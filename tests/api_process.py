@@ -67,7 +67,7 @@ async def make_app(settings, instruments):
 configure_logging("info", "json", service="api")
 server.serve(load_settings(), make_app)
 """
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 class ApiProcess:

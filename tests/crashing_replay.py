@@ -2,7 +2,8 @@
 
 `REPLAY_POINT=swapped REPLAY_SIGNAL=SIGKILL python -m tests.crashing_replay replay --execute`: options, steps and edges
 are the command's own; one method is wrapped, so the product has no hooks. `REPLAY_SILENT_SECONDS` stands in for the
-time after which a silent run may be taken over, so that tests need not wait that long.
+time after which a silent run may be taken over, so that tests need not wait that long, and `REPLAY_BUFFER_BYTES` for
+what is held back while it loads, so that a small topic is written piece by piece, too.
 """
 
 import os
@@ -11,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 from processors.kafka_output import KafkaVideoEvents
-from processors.replay import store
+from processors.replay import replay, store
 from processors.replay.replay import _Replay
 from processors.replay.store import ReplayStore
 from yousync import cli
@@ -19,6 +20,7 @@ from yousync import cli
 POINT: Final = "REPLAY_POINT"
 SIGNAL: Final = "REPLAY_SIGNAL"
 SILENT_SECONDS: Final = "REPLAY_SILENT_SECONDS"
+BUFFER_BYTES: Final = "REPLAY_BUFFER_BYTES"
 
 
 class Point(NamedTuple):
@@ -66,6 +68,8 @@ def main() -> None:
         arm(POINTS[os.environ[POINT]], signal.Signals[os.environ[SIGNAL]])
     if SILENT_SECONDS in os.environ:
         vars(store)["_SILENT_SECONDS"] = float(os.environ[SILENT_SECONDS])
+    if BUFFER_BYTES in os.environ:
+        vars(replay)["BUFFER_BYTES"] = int(os.environ[BUFFER_BYTES])
     cli.main()
 
 

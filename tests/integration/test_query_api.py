@@ -51,7 +51,7 @@ from query_api.service import run
 configure_logging("info", "json", service="api")
 run(load_settings())
 """
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 @dataclass
@@ -244,7 +244,7 @@ async def _assert_only_the_newest(http: aiohttp.ClientSession, api: Api, *, page
     assert await _status(http, f"{api.url}/v1/videos") == pages
     assert await _status(http, f"{api.admin_url}/livez") == 200
     assert await _status(http, f"{api.url}/v1/videos?page=0") == 400
-    assert time.monotonic() - begun < 12
+    assert time.monotonic() - begun < 20
 
 
 async def test_a_crowd_is_answered_in_seconds_while_mongodb_is_away(
@@ -256,7 +256,7 @@ async def test_a_crowd_is_answered_in_seconds_while_mongodb_is_away(
     statuses = await asyncio.gather(*(_status(http, f"{api.url}/v1/videos") for _ in range(90)))
 
     assert set(statuses) == {503}
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 20
     assert [line["event"] for line in api.log_lines()].count("read model away") == 1
     assert "Traceback" not in api.log_file.read_text()
 

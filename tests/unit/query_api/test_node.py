@@ -19,7 +19,7 @@ from query_api.video_stream import PlaceLost, StreamAway
 from tests.fakes.video_documents import NEWEST_MS, Document, make_id, make_marker, make_video, video_document
 from tests.fakes.video_reader import InMemoryVideoReader
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 EVERYTHING = PageRequest()
 TEA = PageRequest(filters=Filters(query="tea"))
 
