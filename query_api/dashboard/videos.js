@@ -90,14 +90,14 @@ document.addEventListener("click", (event) => {
   if (link === null || event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
   if (link.origin !== location.origin || link.pathname !== "/" || link.hash !== "" || link.target !== "") return;
   event.preventDefault();
-  typing = false;
+  stopTyping();
   if (link.dataset.channelTitle) channelTitles.set(new URL(link.href).searchParams.get("channel_id"), link.dataset.channelTitle);
   go(readPlace(link.href), { scrollTo: 0, focus: true });
 });
 
 history.scrollRestoration = "manual";
 addEventListener("popstate", (event) => {
-  typing = false;
+  stopTyping();
   show(readPlace(location.href), { scrollTo: event.state?.y ?? 0 });
 });
 addEventListener("scrollend", () => history.replaceState({ ...history.state, y: scrollY }, ""));
@@ -105,18 +105,27 @@ addEventListener("scrollend", () => history.replaceState({ ...history.state, y: 
 // ---- Search and filters
 
 let typing = false; // the present history entry is of this search being typed
+let unsearched = false; // there is something in the box that was not searched for yet
 let typed = null;
 
 function searchNow() {
   clearTimeout(typed);
+  unsearched = false;
   const words = search.value.trim() || null;
   if (words === place.search) return;
-  go(narrowed(place, { search: words }), { replace: typing, scrollTo: 0 });
-  typing = true;
+  const replace = typing;
+  typing = true; // first: the box is left as it is, a space at its end, too
+  go(narrowed(place, { search: words }), { replace, scrollTo: 0 });
+}
+
+function stopTyping() {
+  clearTimeout(typed);
+  typing = unsearched = false;
 }
 
 search.addEventListener("input", (event) => {
   clearTimeout(typed);
+  unsearched = true;
   if (!event.isComposing) typed = setTimeout(searchNow, TYPING_PAUSE);
 });
 search.addEventListener("compositionend", () => {
@@ -160,7 +169,7 @@ function offerQueries(found) {
 
 /** The tools say what the place says, but for what is being typed. */
 function syncTools() {
-  if (document.activeElement !== search || !typing) search.value = place.search ?? "";
+  if (!unsearched && (document.activeElement !== search || !typing)) search.value = place.search ?? "";
   const chosen = place.query ?? "";
   if (![...query.options].some((option) => option.value === chosen)) query.append(make("option", { value: chosen }, chosen));
   query.value = chosen;
@@ -407,7 +416,7 @@ function pageTitle() {
 }
 
 arrivals.addEventListener("click", () => {
-  typing = false;
+  stopTyping();
   if (isNewest(place)) show(place, { scrollTo: 0, focus: true });
   else go(firstPage(place), { scrollTo: 0, focus: true });
 });

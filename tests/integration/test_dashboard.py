@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import pytest
@@ -302,6 +303,25 @@ def test_search_as_one_types_keeps_the_last_answer(videos: VideosPage, published
     expect(videos.search).to_have_value("")
     assert videos.page.url == f"{videos.window.url}/"
     assert len(held) == 1
+
+
+def test_what_is_being_typed_stays_in_the_box(videos: VideosPage) -> None:
+    """Whatever is drawn meanwhile: here the list of queries comes between a key and the search for it."""
+    held: list[Route] = []
+    videos.page.route("**/v1/queries?*", lambda route: held.append(route))  # noqa: PLW0108  # it cannot hold on to a builtin
+    videos.open()
+    videos.page.clock.pause_at(datetime.now(UTC) + timedelta(hours=1))
+
+    videos.search.press_sequentially("tea ")
+    expect(videos.query.get_by_role("option")).to_have_count(1)
+    for route in held:
+        route.continue_()
+    expect(videos.query.get_by_role("option")).not_to_have_count(1)
+
+    expect(videos.search).to_have_value("tea ")
+    videos.page.clock.run_for(1_000)
+    videos.page.wait_for_url("**/?search=tea")
+    expect(videos.search).to_have_value("tea ")
 
 
 def test_a_search_that_finds_nothing_says_so_and_one_that_is_wrong_says_why(videos: VideosPage, window: Window) -> None:
