@@ -12,7 +12,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from heapq import heappush, heappushpop
 from typing import Any, Final, TypeVar
@@ -363,7 +363,7 @@ class _Replay:
         finally:
             if process.returncode is None:
                 process.kill()
-                await process.wait()
+                await _uninterrupted(process.communicate())
 
     async def _create_indexes(self) -> None:
         self._say("indexing")
@@ -505,6 +505,7 @@ class _Replay:
         if await self._is_swapped():
             return
         if await self._store.shadow_generation(self._run) != self._run.generation:
+            await self._store.beat(self._attempt)  # that somebody took the run over says more
             raise ReplayRefused("What was built has vanished: another replay or somebody else removed it")
         await self._store.beat(self._attempt)
         await self._store.swap(self._run)
@@ -628,6 +629,15 @@ def _first_fault() -> Iterator[None]:
         yield
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None
+
+
+async def _uninterrupted(ending: Coroutine[Any, Any, object]) -> None:
+    """Wait for it, also when cancelled again meanwhile: a process that outlives the loop leaves a traceback."""
+    task = asyncio.ensure_future(ending)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(task)
+    task.result()
 
 
 def _nothing(source: Source) -> dict[str, Any]:
