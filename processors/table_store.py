@@ -33,6 +33,7 @@ NAME_KEY: Final = b"\0changelog"
 
 _LOCKED: Final = re.compile(r"lock (file|hold)")
 _ANSWER_SECONDS: Final = 10.0
+_LONGEST_ANSWER_SECONDS: Final = 60.0
 _RETRY_SECONDS: Final = 0.5
 
 
@@ -53,7 +54,7 @@ class TableStore(rocksdb.Store):
 
     async def assign_partitions(self, table: Any, tps: set[TP], generation_id: int = 0) -> None:
         ours = {tp for tp in tps if tp.topic in table.changelog_topic.topics}
-        for tp, changelog in (await self._changelogs(ours)).items():
+        for tp, changelog in (await _changelogs(cast("Any", self.app).kafka, ours)).items():
             self._settle(tp, changelog)
         await super().assign_partitions(table, tps, generation_id)
 
@@ -133,16 +134,20 @@ class TableStore(rocksdb.Store):
         else:
             path.unlink(missing_ok=True)
 
-    async def _changelogs(self, places: Collection[TP]) -> dict[TP, _Changelog]:
-        """Waits for Kafka, as all else does."""
-        while places:
-            try:
-                async with asyncio.timeout(_ANSWER_SECONDS):
-                    return await _read_changelogs(cast("Any", self.app).kafka, places)
-            except (KafkaError, OSError, TimeoutError) as error:
-                log.warning("waiting", part="Kafka", reason=f"the changelog cannot be read: {error!r}")
-                await asyncio.sleep(_RETRY_SECONDS)
-        return {}
+
+async def _changelogs(connection: KafkaConnection, places: Collection[TP]) -> dict[TP, _Changelog]:
+    """Waits for Kafka, as all else does; each time for longer, for it may be slow and not away."""
+    seconds = _ANSWER_SECONDS
+    while places:
+        try:
+            async with asyncio.timeout(seconds):
+                return await _read_changelogs(connection, places)
+        except (KafkaError, OSError, TimeoutError) as error:
+            reason = f"no answer in {seconds:g} s" if isinstance(error, TimeoutError) else repr(error)
+            log.warning("waiting", part="Kafka", reason=f"the changelog cannot be read: {reason}")
+            await asyncio.sleep(_RETRY_SECONDS)
+        seconds = min(seconds + _ANSWER_SECONDS, _LONGEST_ANSWER_SECONDS)
+    return {}
 
 
 async def _read_changelogs(connection: KafkaConnection, places: Collection[TP]) -> dict[TP, _Changelog]:
